@@ -1,0 +1,26 @@
+"""Backpropagation derived by hand, in JAX.
+
+    params = handgrad.init(jax.random.key(0), (784, 128, 10))
+    value, grads = handgrad.value_and_grad(params, x, labels)
+
+`handgrad.network` holds the derivation; `handgrad.gradcheck` checks any gradient;
+`handgrad.training` trains (extra ``train``).
+"""
+
+from handgrad.network import ACTIVATIONS as ACTIVATIONS
+from handgrad.network import Activation as Activation
+from handgrad.network import Deltas as Deltas
+from handgrad.network import Layer as Layer
+from handgrad.network import Masks as Masks
+from handgrad.network import Params as Params
+from handgrad.network import Trace as Trace
+from handgrad.network import class_weights as class_weights
+from handgrad.network import deltas as deltas
+from handgrad.network import dropout_masks as dropout_masks
+from handgrad.network import forward as forward
+from handgrad.network import gradients as gradients
+from handgrad.network import init as init
+from handgrad.network import loss as loss
+from handgrad.network import predict_proba as predict_proba
+from handgrad.network import smooth_labels as smooth_labels
+from handgrad.network import value_and_grad as value_and_grad

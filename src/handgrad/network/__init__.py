@@ -1,0 +1,19 @@
+"""The derivation in code: forward, deltas, gradients; imports no other room."""
+
+from handgrad.network.activations import ACTIVATIONS as ACTIVATIONS
+from handgrad.network.activations import Activation as Activation
+from handgrad.network.dropout import dropout_masks as dropout_masks
+from handgrad.network.initialize import init as init
+from handgrad.network.mlp import deltas as deltas
+from handgrad.network.mlp import forward as forward
+from handgrad.network.mlp import gradients as gradients
+from handgrad.network.mlp import loss as loss
+from handgrad.network.mlp import predict_proba as predict_proba
+from handgrad.network.mlp import value_and_grad as value_and_grad
+from handgrad.network.softmax_nll import class_weights as class_weights
+from handgrad.network.softmax_nll import smooth_labels as smooth_labels
+from handgrad.network.types import Deltas as Deltas
+from handgrad.network.types import Layer as Layer
+from handgrad.network.types import Masks as Masks
+from handgrad.network.types import Params as Params
+from handgrad.network.types import Trace as Trace

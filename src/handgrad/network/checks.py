@@ -1,0 +1,150 @@
+"""What has a static shape is checked here: once per call, and for free under jit.
+
+Values (labels in range, finite features) are checked where data enters, not here.
+Every message begins with the argument, says what must hold, what came, what to do.
+"""
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+from handgrad.network.types import Deltas, Layer, Masks, Params, Trace
+
+
+def check_params(params: Params) -> None:
+    """A non-empty tuple of `Layer` whose shapes chain and whose dtypes agree."""
+    if not isinstance(params, tuple) or isinstance(params, Layer) or not params:
+        raise TypeError(
+            "`params` must be a non-empty tuple of Layer(weight, bias), "
+            f"got {type(params).__name__}. See `init`."
+        )
+    for k, layer in enumerate(params, start=1):
+        if not isinstance(layer, Layer):
+            raise TypeError(
+                f"`params` must hold Layer(weight, bias), but layer {k} is a "
+                f"{type(layer).__name__}. Wrap it: Layer(weight, bias)."
+            )
+        _check_layer(k, layer, params[k - 2] if k > 1 else layer, first=k == 1)
+
+
+def _check_layer(k: int, layer: Layer, previous: Layer, *, first: bool) -> None:
+    weight, bias = jnp.shape(layer.weight), jnp.shape(layer.bias)
+    if len(weight) != 2 or bias != weight[1:]:
+        raise ValueError(
+            f"`params` layer {k} must have weight (n_in, n_out) and bias (n_out,), "
+            f"got weight {weight} and bias {bias}."
+        )
+    if not first and weight[0] != jnp.shape(previous.weight)[1]:
+        raise ValueError(
+            f"`params` layer {k} must take the {jnp.shape(previous.weight)[1]} outputs "
+            f"of layer {k - 1}, but its weight has shape {weight}."
+        )
+    dtype = previous.weight.dtype
+    if not jnp.issubdtype(dtype, jnp.floating):
+        raise TypeError(f"`params` must be floating, got {dtype} in layer {k}.")
+    for name, leaf in layer._asdict().items():
+        if leaf.dtype != dtype:
+            raise TypeError(
+                f"`params` must have one dtype, got {dtype} and, for the {name} of "
+                f"layer {k}, {leaf.dtype}. Cast with jax.tree.map."
+            )
+
+
+def check_inputs(params: Params, x: ArrayLike) -> jax.Array:
+    """x as an array (m, n_0) of the parameters' dtype."""
+    x = jnp.asarray(x)
+    features, dtype = jnp.shape(params[0].weight)[0], params[0].weight.dtype
+    if x.ndim != 2 or x.shape[1] != features:
+        hint = " Pass one sample as x[None, :]." if x.ndim == 1 else ""
+        raise ValueError(
+            f"`x` must have shape (m, {features}), samples as rows, "
+            f"got {x.shape}.{hint}"
+        )
+    if x.dtype != dtype:
+        raise TypeError(
+            f"`x` must have the dtype of `params`, {dtype}, got {x.dtype}. "
+            f"Cast one of them: x.astype({str(dtype)!r})."
+        )
+    return x
+
+
+def check_targets(
+    targets: ArrayLike, classes: int, samples: int | None = None
+) -> jax.Array:
+    """targets as an array: integer labels (m,) or floating distributions (m, C)."""
+    targets = jnp.asarray(targets)
+    m = targets.shape[0] if samples is None and targets.ndim else samples
+    if targets.shape not in ((m,), (m, classes)):
+        raise ValueError(
+            f"`targets` must be labels ({'m' if samples is None else m},) or "
+            f"distributions ({'m' if samples is None else m}, {classes}), "
+            f"got shape {targets.shape}."
+        )
+    if targets.ndim == 1 and not jnp.issubdtype(targets.dtype, jnp.integer):
+        raise TypeError(
+            f"`targets` of shape ({m},) are labels and must be integers, "
+            f"got {targets.dtype}. Cast them: targets.astype(int)."
+        )
+    if targets.ndim == 2 and not jnp.issubdtype(targets.dtype, jnp.floating):
+        raise TypeError(
+            f"`targets` of shape {targets.shape} are distributions and must be "
+            f"floating, got {targets.dtype}. Cast them: targets.astype(float)."
+        )
+    return targets
+
+
+def check_weights(weights: ArrayLike | None, samples: int) -> jax.Array | None:
+    """weights as an array (m,), real; a boolean mask is 0 and 1."""
+    if weights is None:
+        return None
+    weights = jnp.asarray(weights)
+    if weights.shape != (samples,):
+        raise ValueError(
+            f"`weights` must have shape ({samples},), one per sample, "
+            f"got {weights.shape}."
+        )
+    if jnp.issubdtype(weights.dtype, jnp.complexfloating):
+        raise TypeError(f"`weights` must be real, got {weights.dtype}.")
+    return weights
+
+
+def check_masks(params: Params, masks: Masks | None, samples: int) -> Masks:
+    """One mask (m, n_{k-1}) of the parameters' dtype, or None, per layer input."""
+    if masks is None:
+        return (None,) * len(params)
+    if len(masks) != len(params):
+        raise ValueError(
+            f"`masks` must have one entry (a mask or None) per layer, {len(params)}, "
+            f"got {len(masks)}. See `dropout_masks`."
+        )
+    for k, (mask, layer) in enumerate(zip(masks, params, strict=True)):
+        expected = (samples, jnp.shape(layer.weight)[0])
+        dtype = layer.weight.dtype
+        if mask is not None and (mask.shape, mask.dtype) != (expected, dtype):
+            raise ValueError(
+                f"`masks` entry {k} must be {dtype} of shape {expected}, like the "
+                f"input of layer {k + 1}, got {mask.dtype} of shape {mask.shape}."
+            )
+    return tuple(masks)
+
+
+def check_trace(params: Params, trace: Trace) -> None:
+    """The trace of a forward pass through parameters of these shapes."""
+    expected = [jnp.shape(layer.bias) for layer in params]
+    came = [d.shape[1:] for d in trace.pre_activations]
+    if came != expected:
+        raise ValueError(
+            "`trace` must come from `forward` with these `params`: layers of width "
+            f"{[n for (n,) in expected]}, got {[d[-1] for d in came]}."
+        )
+
+
+def check_deltas(trace: Trace, deltas: Deltas) -> None:
+    """One delta per layer, shaped like the pre-activation that it differentiates."""
+    expected = [d.shape for d in trace.pre_activations]
+    came = [delta.shape for delta in deltas]
+    if came != expected:
+        raise ValueError(
+            "`deltas` must have the shapes of `trace.pre_activations`, "
+            f"{expected}, got {came}."
+        )

@@ -1,0 +1,84 @@
+"""Inverted dropout by hand: the masks are data, made here and passed to `forward`.
+
+With a mask r that is 1/(1-p) where a unit is kept and 0 where it is dropped,
+
+    D1: a~_k = r_k * a_k          the layer above sees a~_k in F1 and B4
+    D2: dl/da_k = r_k * dl/da~_k  between B6 and B7
+
+Both are `types.drop`. E[r] = 1, so nothing is rescaled at prediction time.
+Source: Srivastava et al. 2014, JMLR 15, section 10 (the inverted form).
+"""
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+
+from handgrad.network.checks import check_params
+from handgrad.network.types import Masks, Params
+
+
+def dropout_masks(
+    key: jax.Array,
+    params: Params,
+    samples: int,
+    *,
+    inputs: float = 0.0,
+    hidden: float | Sequence[float] = 0.0,
+) -> Masks:
+    """Masks for one forward pass over ``samples`` rows.
+
+    Args:
+      key: a PRNG key, consumed here.
+      params: the network; gives widths and dtype.
+      samples: m.
+      inputs: the probability that an entry of x is dropped, in [0, 1).
+      hidden: the probability that a hidden unit is dropped, in [0, 1); one for all
+        hidden layers or one per layer.
+
+    Returns:
+      One mask (m, n_{k-1}) per layer, with entries 0 and 1/(1-p), or None where p = 0.
+
+    Raises:
+      ValueError: for a rate outside [0, 1), or another number of rates than hidden
+        layers.
+
+    Example:
+      >>> from handgrad import init
+      >>> params = init(jax.random.key(0), (4, 3, 2))
+      >>> masks = dropout_masks(jax.random.key(1), params, 8, hidden=0.5)
+      >>> masks[0] is None, masks[1].shape
+      (True, (8, 3))
+    """
+    check_params(params)
+    if isinstance(hidden, int | float):
+        hidden = (hidden,) * (len(params) - 1)
+    if len(hidden) != len(params) - 1:
+        raise ValueError(
+            f"`hidden` must be one rate, or one per hidden layer ({len(params) - 1}), "
+            f"got {len(hidden)}."
+        )
+    _check_rates("inputs", [inputs])
+    _check_rates("hidden", hidden)
+    keys = jax.random.split(key, len(params))
+    return tuple(
+        _mask(layer_key, rate, (samples, layer.weight.shape[0]), layer.weight.dtype)
+        for layer_key, rate, layer in zip(keys, (inputs, *hidden), params, strict=True)
+    )
+
+
+def _check_rates(name: str, rates: Sequence[float]) -> None:
+    for rate in rates:
+        if not 0 <= rate < 1:
+            raise ValueError(
+                f"`{name}` must be a probability of dropping in [0, 1), got {rate}."
+            )
+
+
+def _mask(
+    key: jax.Array, rate: float, shape: tuple[int, int], dtype: jnp.dtype
+) -> jax.Array | None:
+    if rate == 0:
+        return None
+    kept = jax.random.bernoulli(key, 1 - rate, shape)
+    return kept.astype(dtype) / (1 - rate)
