@@ -39,7 +39,8 @@ class Activation:
 
 def activate(activation: Activation, pre_activation: jax.Array) -> jax.Array:
     """F2: a_k = h(d_k), (m, n_k) -> (m, n_k)."""
-    return activation.function(pre_activation)
+    value = activation.function(pre_activation)
+    return _elementwise("function", value, pre_activation)
 
 
 def through_activation(
@@ -59,7 +60,18 @@ def through_activation(
     Returns:
       dl/dd_k, (m, n_k).
     """
-    return activation.derivative(pre_activation, value) * cotangent
+    delta = activation.derivative(pre_activation, value) * cotangent
+    return _elementwise("derivative", delta, cotangent)
+
+
+def _elementwise(name: str, value: jax.Array, like: jax.Array) -> jax.Array:
+    if (value.shape, value.dtype) != (like.shape, like.dtype):
+        raise ValueError(
+            f"`Activation.{name}` must work elementwise and keep the dtype: "
+            f"{like.dtype} of shape {like.shape} became {value.dtype} of shape "
+            f"{value.shape}."
+        )
+    return value
 
 
 def _step(condition: jax.Array, like: jax.Array) -> jax.Array:

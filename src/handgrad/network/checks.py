@@ -4,6 +4,8 @@ Values (labels in range, finite features) are checked where data enters, not her
 Every message begins with the argument, says what must hold, what came, what to do.
 """
 
+from itertools import pairwise
+
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
@@ -19,41 +21,45 @@ def check_params(params: Params) -> None:
             f"got {type(params).__name__}. See `init`."
         )
     for k, layer in enumerate(params, start=1):
-        if not isinstance(layer, Layer):
-            raise TypeError(
-                f"`params` must hold Layer(weight, bias), but layer {k} is a "
-                f"{type(layer).__name__}. Wrap it: Layer(weight, bias)."
+        _check_layer(k, layer)
+    for k, (below, above) in enumerate(pairwise(params), start=2):
+        if above.weight.shape[0] != below.weight.shape[1]:
+            raise ValueError(
+                f"`params` layer {k} must take the {below.weight.shape[1]} outputs of "
+                f"layer {k - 1}, but its weight has shape {above.weight.shape}."
             )
-        _check_layer(k, layer, params[k - 2] if k > 1 else layer, first=k == 1)
+    _check_dtypes(params)
 
 
-def _check_layer(k: int, layer: Layer, previous: Layer, *, first: bool) -> None:
+def _check_layer(k: int, layer: Layer) -> None:
+    if not isinstance(layer, Layer):
+        raise TypeError(
+            f"`params` must hold Layer(weight, bias), but layer {k} is a "
+            f"{type(layer).__name__}. Wrap it: Layer(weight, bias)."
+        )
     weight, bias = jnp.shape(layer.weight), jnp.shape(layer.bias)
     if len(weight) != 2 or bias != weight[1:]:
         raise ValueError(
             f"`params` layer {k} must have weight (n_in, n_out) and bias (n_out,), "
             f"got weight {weight} and bias {bias}."
         )
-    if not first and weight[0] != jnp.shape(previous.weight)[1]:
-        raise ValueError(
-            f"`params` layer {k} must take the {jnp.shape(previous.weight)[1]} outputs "
-            f"of layer {k - 1}, but its weight has shape {weight}."
+
+
+def _check_dtypes(params: Params) -> None:
+    names = sorted({leaf.dtype.name for leaf in jax.tree.leaves(params)})
+    if len(names) > 1:
+        raise TypeError(
+            f"`params` must have one dtype, got {' and '.join(names)}. "
+            "Cast them with jax.tree.map."
         )
-    dtype = previous.weight.dtype
-    if not jnp.issubdtype(dtype, jnp.floating):
-        raise TypeError(f"`params` must be floating, got {dtype} in layer {k}.")
-    for name, leaf in layer._asdict().items():
-        if leaf.dtype != dtype:
-            raise TypeError(
-                f"`params` must have one dtype, got {dtype} and, for the {name} of "
-                f"layer {k}, {leaf.dtype}. Cast with jax.tree.map."
-            )
+    if not jnp.issubdtype(params[0].weight.dtype, jnp.floating):
+        raise TypeError(f"`params` must be floating, got {names[0]}.")
 
 
 def check_inputs(params: Params, x: ArrayLike) -> jax.Array:
     """x as an array (m, n_0) of the parameters' dtype."""
     x = jnp.asarray(x)
-    features, dtype = jnp.shape(params[0].weight)[0], params[0].weight.dtype
+    features, dtype = params[0].weight.shape[0], params[0].weight.dtype
     if x.ndim != 2 or x.shape[1] != features:
         hint = " Pass one sample as x[None, :]." if x.ndim == 1 else ""
         raise ValueError(
@@ -63,7 +69,7 @@ def check_inputs(params: Params, x: ArrayLike) -> jax.Array:
     if x.dtype != dtype:
         raise TypeError(
             f"`x` must have the dtype of `params`, {dtype}, got {x.dtype}. "
-            f"Cast one of them: x.astype({str(dtype)!r})."
+            f"Cast one of them: x.astype({dtype.name!r})."
         )
     return x
 
@@ -73,11 +79,11 @@ def check_targets(
 ) -> jax.Array:
     """targets as an array: integer labels (m,) or floating distributions (m, C)."""
     targets = jnp.asarray(targets)
-    m = targets.shape[0] if samples is None and targets.ndim else samples
-    if targets.shape not in ((m,), (m, classes)):
+    m = "m" if samples is None else samples
+    fits = targets.ndim in (1, 2) and targets.shape[1:] in ((), (classes,))
+    if not fits or samples not in (None, targets.shape[0]):
         raise ValueError(
-            f"`targets` must be labels ({'m' if samples is None else m},) or "
-            f"distributions ({'m' if samples is None else m}, {classes}), "
+            f"`targets` must be labels ({m},) or distributions ({m}, {classes}), "
             f"got shape {targets.shape}."
         )
     if targets.ndim == 1 and not jnp.issubdtype(targets.dtype, jnp.integer):
@@ -118,7 +124,7 @@ def check_masks(params: Params, masks: Masks | None, samples: int) -> Masks:
             f"got {len(masks)}. See `dropout_masks`."
         )
     for k, (mask, layer) in enumerate(zip(masks, params, strict=True)):
-        expected = (samples, jnp.shape(layer.weight)[0])
+        expected = (samples, layer.weight.shape[0])
         dtype = layer.weight.dtype
         if mask is not None and (mask.shape, mask.dtype) != (expected, dtype):
             raise ValueError(
@@ -130,7 +136,7 @@ def check_masks(params: Params, masks: Masks | None, samples: int) -> Masks:
 
 def check_trace(params: Params, trace: Trace) -> None:
     """The trace of a forward pass through parameters of these shapes."""
-    expected = [jnp.shape(layer.bias) for layer in params]
+    expected = [layer.bias.shape for layer in params]
     came = [d.shape[1:] for d in trace.pre_activations]
     if came != expected:
         raise ValueError(

@@ -51,10 +51,10 @@ class Trace(NamedTuple):
 
 
 def drop(value: jax.Array, mask: jax.Array | None) -> jax.Array:
-    """Multiply by a dropout mask, (m, n); by nothing where there is none.
+    """D1 and D2: multiply by a dropout mask r_k, (m, n); None drops nothing.
 
-    Dropout is linear and diagonal, so this one product is the forward pass (applied to
-    a_k) and the backward pass (applied to dl/da_k).
+    Dropout is linear and diagonal, so one product is its forward pass, applied to a_k,
+    and its backward pass, applied to dl/da_k.
     """
     return value if mask is None else value * mask
 
