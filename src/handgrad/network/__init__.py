@@ -2,8 +2,10 @@
 
 from handgrad.network.activations import ACTIVATIONS as ACTIVATIONS
 from handgrad.network.activations import Activation as Activation
+from handgrad.network.affine import backprop as backprop
 from handgrad.network.dropout import dropout_masks as dropout_masks
 from handgrad.network.initialize import init as init
+from handgrad.network.mlp import backward as backward
 from handgrad.network.mlp import deltas as deltas
 from handgrad.network.mlp import forward as forward
 from handgrad.network.mlp import gradients as gradients
@@ -17,3 +19,4 @@ from handgrad.network.types import Layer as Layer
 from handgrad.network.types import Masks as Masks
 from handgrad.network.types import Params as Params
 from handgrad.network.types import Trace as Trace
+from handgrad.network.types import Transport as Transport

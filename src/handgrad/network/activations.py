@@ -1,4 +1,4 @@
-"""Hidden activations: each h beside its derivative h', and F2 and B7 built on them.
+"""Hidden activations: each h beside its derivatives, and F2 and B7 built on them.
 
 ``h`` is taken from `jax.nn`, so values agree with what autodiff differentiates, and h'
 follows `jax.nn` at every kink: relu'(0) = 0, hard_tanh'(1) = 1, leaky_relu'(0) = 1.
@@ -15,6 +15,8 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 
+from handgrad.network import second_derivatives as second
+
 
 @dataclass(frozen=True)
 class Activation:
@@ -25,6 +27,8 @@ class Activation:
       derivative: h', elementwise: (d, a) -> (m, n), where a = h(d). Use either.
       scale: the variance that `init` gives the weights of the layer: "he" 2 / n_in,
         "lecun" 1 / n_in, "glorot" 2 / (n_in + n_out).
+      second_derivative: h'', elementwise: (d, a) -> (m, n). Only Hessian-vector
+        products need it; None where there is none.
 
     Example:
       >>> sine = Activation(jnp.sin, lambda d, a: jnp.cos(d), scale="lecun")
@@ -35,6 +39,7 @@ class Activation:
     function: Callable[[jax.Array], jax.Array]
     derivative: Callable[[jax.Array, jax.Array], jax.Array]
     scale: Literal["he", "lecun", "glorot"] = "he"
+    second_derivative: Callable[[jax.Array, jax.Array], jax.Array] | None = None
 
 
 def activate(activation: Activation, pre_activation: jax.Array) -> jax.Array:
@@ -115,13 +120,9 @@ def _elu_derivative(d: jax.Array, a: jax.Array) -> jax.Array:
     return jnp.exp(jnp.minimum(d, 0))
 
 
-_SELU_ALPHA = 1.6732632423543772848170429916717
-_SELU_SCALE = 1.0507009873554804934193349852946
-
-
 def _selu_derivative(d: jax.Array, a: jax.Array) -> jax.Array:
-    below = _SELU_ALPHA * jnp.exp(jnp.minimum(d, 0))
-    return _SELU_SCALE * jnp.where(d > 0, jnp.ones_like(d), below)
+    below = second.SELU_ALPHA * jnp.exp(jnp.minimum(d, 0))
+    return second.SELU_SCALE * jnp.where(d > 0, jnp.ones_like(d), below)
 
 
 def _softplus_derivative(d: jax.Array, a: jax.Array) -> jax.Array:
@@ -176,22 +177,33 @@ def _gelu_tanh_derivative(d: jax.Array, a: jax.Array) -> jax.Array:
 
 
 ACTIVATIONS: dict[str, Activation] = {
-    "identity": Activation(jax.nn.identity, _ones, "lecun"),
-    "sigmoid": Activation(jax.nn.sigmoid, _sigmoid_derivative, "glorot"),
-    "tanh": Activation(jnp.tanh, _tanh_derivative, "glorot"),
-    "hard_tanh": Activation(jax.nn.hard_tanh, _hard_tanh_derivative, "glorot"),
-    "relu": Activation(jax.nn.relu, _relu_derivative),
-    "relu6": Activation(jax.nn.relu6, _relu6_derivative),
-    "leaky_relu": Activation(jax.nn.leaky_relu, _leaky_relu_derivative),
-    "elu": Activation(jax.nn.elu, _elu_derivative),
-    "selu": Activation(jax.nn.selu, _selu_derivative, "lecun"),
-    "celu": Activation(jax.nn.celu, _elu_derivative),  # alpha = 1: the same function
-    "softplus": Activation(jax.nn.softplus, _softplus_derivative, "glorot"),
-    "softsign": Activation(jax.nn.soft_sign, _softsign_derivative, "glorot"),
-    "silu": Activation(jax.nn.silu, _silu_derivative),
-    "mish": Activation(jax.nn.mish, _mish_derivative),
-    "gelu": Activation(_gelu, _gelu_derivative),
-    "gelu_tanh": Activation(_gelu_tanh, _gelu_tanh_derivative),
+    "identity": Activation(jax.nn.identity, _ones, "lecun", second.zeros),
+    "sigmoid": Activation(
+        jax.nn.sigmoid, _sigmoid_derivative, "glorot", second.sigmoid
+    ),
+    "tanh": Activation(jnp.tanh, _tanh_derivative, "glorot", second.tanh),
+    "hard_tanh": Activation(
+        jax.nn.hard_tanh, _hard_tanh_derivative, "glorot", second.zeros
+    ),
+    "relu": Activation(jax.nn.relu, _relu_derivative, "he", second.zeros),
+    "relu6": Activation(jax.nn.relu6, _relu6_derivative, "he", second.zeros),
+    "leaky_relu": Activation(
+        jax.nn.leaky_relu, _leaky_relu_derivative, "he", second.zeros
+    ),
+    "elu": Activation(jax.nn.elu, _elu_derivative, "he", second.elu),
+    "selu": Activation(jax.nn.selu, _selu_derivative, "lecun", second.selu),
+    # With alpha = 1, celu and elu are one function.
+    "celu": Activation(jax.nn.celu, _elu_derivative, "he", second.elu),
+    "softplus": Activation(
+        jax.nn.softplus, _softplus_derivative, "glorot", second.softplus
+    ),
+    "softsign": Activation(
+        jax.nn.soft_sign, _softsign_derivative, "glorot", second.softsign
+    ),
+    "silu": Activation(jax.nn.silu, _silu_derivative, "he", second.silu),
+    "mish": Activation(jax.nn.mish, _mish_derivative, "he", second.mish),
+    "gelu": Activation(_gelu, _gelu_derivative, "he", second.gelu),
+    "gelu_tanh": Activation(_gelu_tanh, _gelu_tanh_derivative, "he", second.gelu_tanh),
 }
 
 ActivationLike = str | Activation

@@ -154,3 +154,14 @@ def check_deltas(trace: Trace, deltas: Deltas) -> None:
             "`deltas` must have the shapes of `trace.pre_activations`, "
             f"{expected}, got {came}."
         )
+
+
+def check_cotangent(k: int, cotangent: jax.Array, value: jax.Array) -> jax.Array:
+    """What a transport made of dl/da_k: an array like a_k."""
+    if (cotangent.shape, cotangent.dtype) != (value.shape, value.dtype):
+        raise ValueError(
+            f"`transport` must give dl/da_{k} like a_{k}, {value.dtype} of shape "
+            f"{value.shape}, got {cotangent.dtype} of shape {cotangent.shape}. "
+            "Feedback matrices are made for one network: see `init_feedback`."
+        )
+    return cotangent

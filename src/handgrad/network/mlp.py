@@ -20,8 +20,9 @@ from handgrad.network.activations import (
     resolve_activations,
     through_activation,
 )
-from handgrad.network.affine import affine, bias_gradient, carry_back, weight_gradient
+from handgrad.network.affine import affine, backprop, bias_gradient, weight_gradient
 from handgrad.network.checks import (
+    check_cotangent,
     check_deltas,
     check_inputs,
     check_masks,
@@ -44,6 +45,7 @@ from handgrad.network.types import (
     Masks,
     Params,
     Trace,
+    Transport,
     accumulation_dtype,
     drop,
 )
@@ -91,8 +93,9 @@ def deltas(
     *,
     activation: Activations = "relu",
     weights: ArrayLike | None = None,
+    transport: Transport = backprop,
 ) -> Deltas:
-    """The backward pass: B3 at the output, then B6 and B7 down to the first layer.
+    """The backward pass: B3 at the output, then `backward` down to the first layer.
 
     Args:
       params: L layers.
@@ -100,6 +103,7 @@ def deltas(
       targets: integer labels (m,) or distributions (m, C).
       activation: as in `forward`.
       weights: w, (m,), or None for all 1.
+      transport: what stands for B6; see `handgrad.transport`.
 
     Returns:
       w_i dl_i/dd_k for k = 1 ... L, each (m, n_k): per sample, not divided by
@@ -111,21 +115,39 @@ def deltas(
     check_params(params)
     check_trace(params, trace)
     samples, classes = trace.logits.shape
-    weights = check_weights(weights, samples)
-    hidden = resolve_activations(activation, len(params) - 1)
     probabilities = softmax(trace.logits)
     q = as_distribution(
         check_targets(targets, classes, samples), classes, probabilities.dtype
     )
-    delta = weighted(output_delta(probabilities, q), weights)  # B3
-    delta = delta.astype(trace.logits.dtype)
+    delta = output_delta(probabilities, q)  # B3
+    delta = weighted(delta, check_weights(weights, samples)).astype(trace.logits.dtype)
+    return backward(params, trace, delta, activation=activation, transport=transport)
+
+
+def backward(
+    params: Params,
+    trace: Trace,
+    delta: jax.Array,
+    *,
+    activation: Activations = "relu",
+    transport: Transport = backprop,
+) -> Deltas:
+    """B6 and B7 layer by layer, from any delta_L down: the transposed Jacobian of d_L.
+
+    Args:
+      params, trace, activation, transport: as in `deltas`.
+      delta: delta_L, a cotangent of the logits, (m, C).
+
+    Returns:
+      (delta_1, ..., delta_L), each (m, n_k): linear in ``delta``.
+    """
+    hidden = resolve_activations(activation, len(params) - 1)
     from_the_top = [delta]
     for k in range(len(hidden), 0, -1):
-        cotangent = drop(carry_back(delta, params[k].weight), trace.masks[k])  # B6
-        delta = through_activation(  # B7
-            hidden[k - 1], trace.pre_activations[k - 1], trace.activations[k], cotangent
-        )
-        from_the_top.append(delta)
+        d, a = trace.pre_activations[k - 1], trace.activations[k]
+        cotangent = transport(k, from_the_top[-1], params[k].weight, delta)  # B6
+        cotangent = drop(check_cotangent(k, cotangent, a), trace.masks[k])
+        from_the_top.append(through_activation(hidden[k - 1], d, a, cotangent))  # B7
     return tuple(reversed(from_the_top))
 
 

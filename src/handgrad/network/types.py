@@ -5,6 +5,7 @@ layer k, ``C = n_L`` classes. Rows are samples. A weight has shape (n_in, n_out)
 is used as ``a @ weight + bias``; no transpose is stored.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -15,6 +16,10 @@ Masks = tuple[jax.Array | None, ...]
 
 Deltas = tuple[jax.Array, ...]
 """(Delta_1, ..., Delta_L): the per-sample errors dl_i/dd_k, each (m, n_k)."""
+
+
+Transport = Callable[[int, jax.Array, jax.Array, jax.Array], jax.Array]
+"""How the error reaches a_k: (k, delta_{k+1}, W_{k+1}, delta_L) -> (m, n_k), as B6."""
 
 
 class Layer(NamedTuple):
