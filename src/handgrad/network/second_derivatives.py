@@ -1,7 +1,7 @@
 """h'' of the activations, for the R-operator; h and h' are in `activations`.
 
-Each is given d and a = h(d), like h'. Where h' has a kink, at 0 in elu, selu and celu, h''
-is taken from the side of exp; softsign'(d) peaks there and has h''(0) = 0.
+Each is given d and a = h(d), like h'. Where h' has a kink, at 0, h'' is taken from the
+side of exp in elu, selu and celu, and is 0 in softsign, whose h' peaks there.
 """
 
 import math
