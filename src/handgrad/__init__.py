@@ -7,6 +7,7 @@
 `handgrad.training` trains (extra ``train``).
 """
 
+from handgrad.gradcheck import check_gradients as check_gradients
 from handgrad.network import ACTIVATIONS as ACTIVATIONS
 from handgrad.network import Activation as Activation
 from handgrad.network import Deltas as Deltas

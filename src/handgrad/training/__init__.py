@@ -1,0 +1,21 @@
+"""Training: settings, data, the compiled loop, and the folder of a run.
+
+Needs the extra ``train``: ``pip install 'handgrad[train]'``.
+"""
+
+from handgrad.training.data import Dataset as Dataset
+from handgrad.training.data import Part as Part
+from handgrad.training.data import load_data as load_data
+from handgrad.training.errors import TrainingError as TrainingError
+from handgrad.training.fit import check_first_batch as check_first_batch
+from handgrad.training.fit import fit as fit
+from handgrad.training.fit import prepare as prepare
+from handgrad.training.folder import Classifier as Classifier
+from handgrad.training.folder import EpochRecord as EpochRecord
+from handgrad.training.folder import load_classifier as load_classifier
+from handgrad.training.main import main as main
+from handgrad.training.run import run as run
+from handgrad.training.settings import Settings as Settings
+from handgrad.training.settings import check_settings as check_settings
+from handgrad.training.settings_file import load_settings as load_settings
+from handgrad.training.settings_file import save_settings as save_settings
