@@ -54,6 +54,7 @@ def parse(argv: Sequence[str]) -> Command:
     config = _config(rest)
     if config is None:
         tyro.cli(Command, args=["--help"])
+        raise SystemExit
     loaded = load_settings(config)
     command = tyro.cli(Command, args=rest, default=Command(config, loaded))
     if command.seeds < 1:

@@ -1,6 +1,6 @@
 """Data sets as numpy arrays: split by a seed, scaled by the training part, checked."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from sklearn.datasets import load_digits
@@ -15,8 +15,8 @@ from handgrad.training.settings import Data
 class Part(NamedTuple):
     """Samples and their labels."""
 
-    x: np.ndarray  # (m, n_0), float32, scaled
-    y: np.ndarray  # (m,), int32, 0 ... C-1
+    x: Any  # numpy or JAX array (m, n_0), float32, scaled
+    y: Any  # numpy or JAX array (m,), int32, 0 ... C-1
 
 
 class Dataset(NamedTuple):
@@ -62,8 +62,15 @@ def load_data(settings: Data, seed: int) -> Dataset:
         check_part(part, classes, name)
     train, validation = _split(rest, settings.validation, seed, "data.validation")
     mean, scale = scaling(train.x, settings.scaling)
-    parts = (_prepare(part, mean, scale) for part in (train, validation, test))
-    return Dataset(*parts, tuple(map(str, range(classes))), image_shape, mean, scale)
+    return Dataset(
+        _prepare(train, mean, scale),
+        _prepare(validation, mean, scale),
+        _prepare(test, mean, scale),
+        tuple(map(str, range(classes))),
+        image_shape,
+        mean,
+        scale,
+    )
 
 
 def check_part(part: Part, classes: int, name: str) -> None:
@@ -116,10 +123,11 @@ def scaling(x: np.ndarray, how: str) -> tuple[np.ndarray, np.ndarray]:
     if how == "none":
         return np.zeros(features, np.float32), np.ones(features, np.float32)
     scaler = StandardScaler().fit(x if how == "feature" else x.reshape(-1, 1))
-    return tuple(
+    mean, scale = (
         np.broadcast_to(np.asarray(values, np.float32), (features,)).copy()
         for values in (scaler.mean_, scaler.scale_)
     )
+    return mean, scale
 
 
 def _flat(images: np.ndarray) -> np.ndarray:

@@ -1,7 +1,7 @@
 """One epoch as one program: shuffle, step through the minibatches, validate."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -172,5 +172,5 @@ def _step(
     )
     weight = jnp.sum(arguments["weights"])
     correct = jnp.sum(batch.present * (jnp.argmax(logits, axis=1) == y))
-    params = optax.apply_updates(params, updates)
+    params = cast(handgrad.Params, optax.apply_updates(params, updates))
     return State(params, opt_state), (value * weight, weight, correct)

@@ -61,7 +61,7 @@ def make_schedule(
         return peak
     taken = inspect.signature(function).parameters
     peak_name = next((name for name in _PEAKS if name in taken), None)
-    defaults = {name: steps for name in _LENGTHS if name in taken}
+    defaults: dict[str, Any] = {name: steps for name in _LENGTHS if name in taken}
     if peak_name == "peak_value" and "init_value" in taken:
         defaults["init_value"] = 0.0
     if peak_name:

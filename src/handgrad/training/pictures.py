@@ -105,8 +105,8 @@ def mistakes(
     for ax, i in zip(grid, shown, strict=False):
         ax.imshow(pixels[i], cmap="gray_r")
         ax.set_title(
-            f"true {classes[y[i]]}\n"
-            f"predicted {classes[predicted[i]]} ({confidence[i]:.2f})",
+            f"true {classes[int(y[i])]}\n"
+            f"predicted {classes[int(predicted[i])]} ({confidence[i]:.2f})",
             fontsize=9,
         )
     return figure

@@ -111,7 +111,7 @@ def _test(
         labels=labels,
         target_names=data.classes,
         output_dict=True,
-        zero_division=0,
+        zero_division=0,  # pyright: ignore[reportArgumentType]
     )
     assert isinstance(rows, dict)
     pixels = (x * data.scale + data.mean).reshape(-1, *data.image_shape)

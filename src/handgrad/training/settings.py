@@ -22,7 +22,7 @@ class Data:
     path: str = ""
     """The folder of IDX files; for source idx alone."""
     test: float = 0.2
-    """Share of the samples held out for the test; an IDX folder has its own test set."""
+    """Share of all samples held out for the test; an IDX folder brings its own."""
     validation: float = 0.1
     """Share of the remaining samples held out for validation."""
     scaling: Literal["feature", "global", "none"] = "feature"
