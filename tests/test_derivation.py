@@ -20,8 +20,9 @@ def section(number: str) -> str:
 
 
 def linked_functions(text: str, label: str) -> dict[str, ast.FunctionDef]:
-    """The functions linked in the paragraph that ``label`` opens, by name."""
-    paragraph = text.partition(f"{label}: ")[2].partition("\n\n")[0]
+    """The functions linked behind ``label``, up to a blank line or the next label."""
+    after = text.partition(f"{label}: ")[2]
+    paragraph = re.split(r"\n\n|^Test: ", after, maxsplit=1, flags=re.MULTILINE)[0]
     functions = {}
     for name, target in re.findall(r"\[`(\w+)`\]\(([^)]+)\)", paragraph):
         tree = ast.parse((PAGE.parent / target).read_text("utf-8"))
