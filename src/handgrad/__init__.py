@@ -7,7 +7,11 @@
 `handgrad.training` trains (extra ``train``).
 """
 
+from handgrad.gradcheck import GradientMismatch as GradientMismatch
+from handgrad.gradcheck import Report as Report
+from handgrad.gradcheck import assert_gradients as assert_gradients
 from handgrad.gradcheck import check_gradients as check_gradients
+from handgrad.gradcheck import check_vjp as check_vjp
 from handgrad.network import ACTIVATIONS as ACTIVATIONS
 from handgrad.network import Activation as Activation
 from handgrad.network import Deltas as Deltas

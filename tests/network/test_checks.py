@@ -1,65 +1,288 @@
-"""Every error, by its text."""
+"""Every error of the static checks, by its text, through the public functions."""
 
 import re
-from collections.abc import Callable
+from typing import Any
 
-import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
+from helpers import assert_equal, network
 
-import handgrad
-from handgrad import Activation, Layer
+from handgrad import (
+    Layer,
+    deltas,
+    forward,
+    gradients,
+    loss,
+    predict_proba,
+    value_and_grad,
+)
+from handgrad.network.checks import check_inputs, check_targets, check_weights
 
 
-def call(**changes: object) -> object:
-    key = jax.random.key(0)
-    params = handgrad.init(key, (4, 3, 2), dtype=jnp.float32)
-    arguments = {"params": params, "x": jnp.ones((5, 4), jnp.float32)}
-    arguments |= {"targets": jnp.zeros(5, int)} | changes
-    return handgrad.value_and_grad(**arguments)  # pyright: ignore[reportArgumentType]
+def params() -> tuple[Layer, ...]:
+    return network((2, 3, 4))
 
 
-LAYER = Layer(jnp.ones((4, 2), jnp.float32), jnp.ones(2, jnp.float32))
-HALF = Layer(jnp.ones((4, 2), jnp.float16), jnp.ones(2, jnp.float32))
-WHOLE = Layer(jnp.ones((4, 2), jnp.int32), jnp.ones(2, jnp.int32))
-KEY = jax.random.key(0)
-CASES: list[tuple[Callable[[], object], type[Exception], str]] = [
-    (lambda: call(params=[LAYER]), TypeError, "`params` must be a non-empty tuple of Layer(weight, bias), got list. See `init`."),
-    (lambda: call(params=LAYER), TypeError, "`params` must be a non-empty tuple of Layer(weight, bias), got Layer."),
-    (lambda: call(params=((1, 2),)), TypeError, "`params` must hold Layer(weight, bias), but layer 1 is a tuple."),
-    (lambda: call(params=(Layer(LAYER.bias, LAYER.bias),)), ValueError, "`params` layer 1 must have weight (n_in, n_out) and bias (n_out,), got weight (2,) and bias (2,)."),
-    (lambda: call(params=(LAYER, LAYER)), ValueError, "`params` layer 2 must take the 2 outputs of layer 1, but its weight has shape (4, 2)."),
-    (lambda: call(params=(HALF,)), TypeError, "`params` must have one dtype, got float16 and float32."),
-    (lambda: call(params=(WHOLE,)), TypeError, "`params` must be floating, got int32."),
-    (lambda: call(x=jnp.ones(4)), ValueError, "`x` must have shape (m, 4), samples as rows, got (4,). Pass one sample as x[None, :]."),
-    (lambda: call(x=jnp.ones((5, 4), jnp.uint8)), TypeError, "`x` must have the dtype of `params`, float32, got uint8. Cast one of them: x.astype('float32')."),
-    (lambda: call(targets=jnp.zeros(4, int)), ValueError, "`targets` must be labels (5,) or distributions (5, 2), got shape (4,)."),
-    (lambda: call(targets=jnp.zeros(())), ValueError, "`targets` must be labels (5,) or distributions (5, 2), got shape ()."),
-    (lambda: call(targets=jnp.zeros(5)), TypeError, "`targets` of shape (5,) are labels and must be integers, got float"),
-    (lambda: call(targets=jnp.zeros((5, 2), int)), TypeError, "`targets` of shape (5, 2) are distributions and must be floating, got int"),
-    (lambda: call(weights=jnp.ones(4)), ValueError, "`weights` must have shape (5,), one per sample, got (4,)."),
-    (lambda: call(weights=jnp.ones(5, complex)), TypeError, "`weights` must be real, got complex"),
-    (lambda: call(masks=(None,)), ValueError, "`masks` must have one entry (a mask or None) per layer, 2, got 1."),
-    (lambda: call(masks=(None, jnp.ones((5, 4), jnp.float32))), ValueError, "`masks` entry 1 must be float32 of shape (5, 3), like the input of layer 2, got float32 of shape (5, 4)."),
-    (lambda: call(activation="rleu"), ValueError, "Did you mean 'relu'?"),
-    (lambda: call(activation=3), TypeError, "`activation` must be a name or an Activation(function, derivative), got 3."),
-    (lambda: call(activation=("relu", "relu")), ValueError, "`activation` must be one, or one per hidden layer (1), got 2"),
-    (lambda: call(activation=Activation(jnp.sum, lambda d, a: d)), ValueError, "`Activation.function` must work elementwise"),
-    (lambda: handgrad.init(KEY, (4,)), ValueError, "`sizes` must be at least two widths of 1 or more, (features, *hidden, classes), got (4,)."),
-    (lambda: handgrad.init(KEY, (4, 0)), ValueError, "`sizes` must be at least two widths"),
-    (lambda: handgrad.init(KEY, (4, 2), dtype=int), TypeError, "`dtype` must be floating, got int"),
-    (lambda: handgrad.dropout_masks(KEY, (LAYER,), 3, inputs=1.0), ValueError, "`inputs` must be a probability of dropping in [0, 1), got 1.0."),
-    (lambda: handgrad.dropout_masks(KEY, (LAYER,), 3, hidden=(0.5,)), ValueError, "`hidden` must be one rate, or one per hidden layer (0), got 1."),
-    (lambda: handgrad.smooth_labels(jnp.array([0]), 2, 1.5), ValueError, "`epsilon` must be in [0, 1], got 1.5."),
-    (lambda: handgrad.class_weights(jnp.array([0]), jnp.ones((1, 2))), ValueError, "`per_class` must have shape (C,), one weight per class, got (1, 2)."),
-]  # fmt: skip
+def x() -> Any:
+    return jnp.ones((5, 2))
+
+
+def labels() -> Any:
+    return jnp.zeros(5, int)
+
+
+def refuses(error: type[Exception], text: str) -> Any:
+    return pytest.raises(error, match=f"^{re.escape(text)}$")
+
+
+NO_TUPLE = (
+    "`params` must be a non-empty tuple of Layer(weight, bias), got {}. See `init`."
+)
 
 
 @pytest.mark.parametrize(
-    ("action", "kind", "text"), CASES, ids=[c[2][:60] for c in CASES]
+    ("make", "name"),
+    [
+        (lambda: (), "tuple"),
+        (lambda: list(params()), "list"),
+        (lambda: params()[0], "Layer"),
+        (lambda: None, "NoneType"),
+    ],
 )
-def test_error_says_what_must_hold_and_what_came(
-    action: Callable[[], object], kind: type[Exception], text: str
-) -> None:
-    with pytest.raises(kind, match=re.escape(text)):
-        action()
+def test_params_must_be_a_tuple_of_layers(make: Any, name: str) -> None:
+    with refuses(TypeError, NO_TUPLE.format(name)):
+        forward(make(), x())
+
+
+def test_params_must_hold_layers() -> None:
+    first, second = params()
+    with refuses(
+        TypeError,
+        "`params` must hold Layer(weight, bias), but layer 2 is a tuple. "
+        "Wrap it: Layer(weight, bias).",
+    ):
+        forward((first, tuple(second)), x())  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("weight", "bias"),
+    [((2,), (2,)), ((2, 3, 1), (3, 1)), ((2, 3), (2,)), ((2, 3), ()), ((2, 3), (3, 1))],
+)
+def test_a_weight_has_two_axes_and_a_bias_the_second(weight: Any, bias: Any) -> None:
+    layer = Layer(jnp.ones(weight), jnp.ones(bias))
+    with refuses(
+        ValueError,
+        "`params` layer 1 must have weight (n_in, n_out) and bias (n_out,), "
+        f"got weight {weight} and bias {bias}.",
+    ):
+        forward((layer,), x())
+
+
+def test_layers_must_chain() -> None:
+    first, second = params()
+    with refuses(
+        ValueError,
+        "`params` layer 3 must take the 4 outputs of layer 2, "
+        "but its weight has shape (3, 4).",
+    ):
+        forward((first, second, second), x())
+
+
+def test_params_must_have_one_dtype() -> None:
+    first, second = params()
+    single = Layer(second.weight, second.bias.astype(jnp.float32))
+    with refuses(
+        TypeError,
+        "`params` must have one dtype, got float32 and float64. "
+        "Cast them with jax.tree.map.",
+    ):
+        forward((first, single), x())
+
+
+def test_params_must_be_floating() -> None:
+    with refuses(TypeError, "`params` must be floating, got int32."):
+        forward((Layer(jnp.ones((2, 4), "int32"), jnp.ones(4, "int32")),), x())
+
+
+@pytest.mark.parametrize("shape", [(5, 3), (5, 2, 1), (2, 5)])
+def test_inputs_are_rows_of_features(shape: Any) -> None:
+    with refuses(
+        ValueError, f"`x` must have shape (m, 2), samples as rows, got {shape}."
+    ):
+        forward(params(), jnp.ones(shape))
+
+
+def test_one_sample_alone_is_told_how_to_become_a_row() -> None:
+    with refuses(
+        ValueError,
+        "`x` must have shape (m, 2), samples as rows, got (2,). "
+        "Pass one sample as x[None, :].",
+    ):
+        forward(params(), jnp.ones(2))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int32"])
+def test_inputs_have_the_dtype_of_the_parameters(dtype: str) -> None:
+    with refuses(
+        TypeError,
+        f"`x` must have the dtype of `params`, float64, got {dtype}. "
+        "Cast one of them: x.astype('float64').",
+    ):
+        forward(params(), jnp.ones((5, 2), dtype))
+
+
+def test_inputs_may_be_numpy_arrays() -> None:
+    assert_equal(check_inputs(params(), np.ones((5, 2))), x())
+
+
+@pytest.mark.parametrize("shape", [(), (4,), (5, 3), (4, 4), (5, 4, 1), (5, 1)])
+def test_targets_fit_samples_and_classes(shape: Any) -> None:
+    with refuses(
+        ValueError,
+        f"`targets` must be labels (5,) or distributions (5, 4), got shape {shape}.",
+    ):
+        loss(params(), x(), jnp.zeros(shape))
+
+
+@pytest.mark.parametrize("shape", [(), (5, 3), (5, 4, 1)])
+def test_targets_fit_classes_for_any_number_of_samples(shape: Any) -> None:
+    with refuses(
+        ValueError,
+        f"`targets` must be labels (m,) or distributions (m, 4), got shape {shape}.",
+    ):
+        check_targets(jnp.zeros(shape), 4)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "bool"])
+def test_labels_are_integers(dtype: str) -> None:
+    with refuses(
+        TypeError,
+        f"`targets` of shape (5,) are labels and must be integers, got {dtype}. "
+        "Cast them: targets.astype(int).",
+    ):
+        loss(params(), x(), jnp.zeros(5, dtype))
+
+
+@pytest.mark.parametrize("dtype", ["int32", "bool"])
+def test_distributions_are_floating(dtype: str) -> None:
+    with refuses(
+        TypeError,
+        "`targets` of shape (5, 4) are distributions and must be floating, "
+        f"got {dtype}. Cast them: targets.astype(float).",
+    ):
+        loss(params(), x(), jnp.zeros((5, 4), dtype))
+
+
+@pytest.mark.parametrize("shape", [(), (4,), (5, 1)])
+def test_weights_are_one_per_sample(shape: Any) -> None:
+    with refuses(
+        ValueError, f"`weights` must have shape (5,), one per sample, got {shape}."
+    ):
+        loss(params(), x(), labels(), weights=jnp.ones(shape))
+
+
+def test_weights_are_real() -> None:
+    with refuses(TypeError, "`weights` must be real, got complex128."):
+        loss(params(), x(), labels(), weights=jnp.ones(5, complex))
+
+
+def test_weights_may_be_absent_or_a_list() -> None:
+    assert check_weights(None, 5) is None
+    listed: Any = [1.0, 0.0]
+    assert_equal(check_weights(listed, 2), jnp.array([1.0, 0.0]))
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_masks_are_one_per_layer(count: int) -> None:
+    with refuses(
+        ValueError,
+        "`masks` must have one entry (a mask or None) per layer, 2, "
+        f"got {count}. See `dropout_masks`.",
+    ):
+        forward(params(), x(), masks=(None,) * count)
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype"), [((5, 4), "float64"), ((4, 3), "float64"), ((5, 3), "float32")]
+)
+def test_a_mask_is_like_the_input_of_its_layer(shape: Any, dtype: str) -> None:
+    with refuses(
+        ValueError,
+        "`masks` entry 1 must be float64 of shape (5, 3), like the input of layer 2, "
+        f"got {dtype} of shape {shape}.",
+    ):
+        forward(params(), x(), masks=(None, jnp.ones(shape, dtype)))
+
+
+def test_masks_may_be_a_list() -> None:
+    mask = jnp.ones((5, 2))
+    masks: Any = [mask, None]
+    assert forward(params(), x(), masks=masks).masks == (mask, None)
+
+
+@pytest.mark.parametrize("sizes", [(2, 6, 4), (2, 4), (2, 3, 4, 4)])
+def test_the_trace_is_of_these_parameters(sizes: Any) -> None:
+    trace = forward(network(sizes), x())
+    with refuses(
+        ValueError,
+        "`trace` must come from `forward` with these `params`: layers of width "
+        f"[3, 4], got {list(sizes[1:])}.",
+    ):
+        deltas(params(), trace, labels())
+
+
+def test_the_deltas_are_of_this_trace() -> None:
+    trace = forward(params(), x())
+    errors = deltas(params(), trace, labels())
+    with refuses(
+        ValueError,
+        "`deltas` must have the shapes of `trace.pre_activations`, "
+        "[(5, 3), (5, 4)], got [(5, 4)].",
+    ):
+        gradients(trace, errors[1:])
+
+
+def test_gradients_check_their_weights() -> None:
+    trace = forward(params(), x())
+    errors = deltas(params(), trace, labels())
+    with refuses(
+        ValueError, "`weights` must have shape (5,), one per sample, got (4,)."
+    ):
+        gradients(trace, errors, weights=jnp.ones(4))
+
+
+@pytest.mark.parametrize("function", [loss, value_and_grad])
+def test_every_entry_point_checks(function: Any) -> None:
+    for arguments, keywords, text in (
+        (((), x(), labels()), {}, "`params` must"),
+        ((params(), jnp.ones(2), labels()), {}, "`x` must"),
+        ((params(), x(), labels()[:4]), {}, "`targets` must"),
+        ((params(), x(), labels()), {"weights": jnp.ones(4)}, "`weights` must"),
+        ((params(), x(), labels()), {"masks": ()}, "`masks` must"),
+        ((params(), x(), labels()), {"activation": "rell"}, "`activation` must"),
+    ):
+        with pytest.raises((TypeError, ValueError), match=f"^{text}"):
+            function(*arguments, **keywords)
+
+
+def test_deltas_check() -> None:
+    trace = forward(params(), x())
+    cases: list[tuple[Any, Any, str]] = [
+        (((), trace, labels()), {}, "`params` must"),
+        ((params(), trace, labels()[:4]), {}, "`targets` must"),
+        ((params(), trace, labels()), {"weights": jnp.ones(4)}, "`weights` must"),
+        (
+            (params(), trace, labels()),
+            {"activation": ["relu"] * 2},
+            "`activation` must",
+        ),
+    ]
+    for arguments, keywords, text in cases:
+        with pytest.raises((TypeError, ValueError), match=f"^{text}"):
+            deltas(*arguments, **keywords)
+
+
+def test_predict_proba_checks() -> None:
+    with pytest.raises(ValueError, match="^`x` must"):
+        predict_proba(params(), jnp.ones(2))

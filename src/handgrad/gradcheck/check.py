@@ -1,96 +1,122 @@
-"""Compare a gradient with `jax.grad`, leaf by leaf."""
+"""`check_gradients` and `assert_gradients`: is this gradient right, and if not, why."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import warnings
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
-import numpy as np
 
-ROUNDING = 1e3
-"""What a right gradient may differ by, in units of the dtype's roundoff: sums over a
-minibatch in another order lose a few hundred of them where terms cancel."""
+from handgrad.gradcheck.question import Alternatives, Question, Variant
+from handgrad.gradcheck.report import Report
+from handgrad.gradcheck.trees import Tree, is_complex
+from handgrad.gradcheck.trial import trial
+from handgrad.gradcheck.trials import merge, move
 
 
-@dataclass(frozen=True)
-class Leaf:
-    """The finding on one leaf of the parameters.
+class GradientMismatch(AssertionError):
+    """A gradient that is not the gradient of its loss. The message is the report.
 
     Attributes:
-      path: its name in the pytree, such as ``[0].weight``.
-      ok: whether the error is within rounding.
-      relative_error: largest |candidate - truth| over largest |truth|.
+      report: the `Report`.
     """
 
-    path: str
-    ok: bool
-    relative_error: float
-
-
-@dataclass(frozen=True)
-class Report:
-    """The findings of a check; ``str`` of it is a table."""
-
-    leaves: tuple[Leaf, ...]
-
-    @property
-    def ok(self) -> bool:
-        """Whether every leaf is right."""
-        return all(leaf.ok for leaf in self.leaves)
-
-    def __str__(self) -> str:
-        width = max(len("leaf"), *(len(leaf.path) for leaf in self.leaves))
-        rows = [f"{'leaf':<{width}}  relative error  verdict"]
-        for leaf in self.leaves:
-            verdict = "right" if leaf.ok else "WRONG"
-            rows.append(f"{leaf.path:<{width}}  {leaf.relative_error:14.2e}  {verdict}")
-        return "\n".join(rows)
+    def __init__(self, report: Report) -> None:
+        super().__init__(f"\n{report}")
+        self.report = report
 
 
 def check_gradients(
-    loss: Callable[..., jax.Array],
+    loss: Callable[..., Any],
     gradient: Callable[..., Any],
-    params: Any,
+    params: Tree,
     *args: Any,
+    trials: int = 1,
+    key: jax.Array | None = None,
+    alternatives: Alternatives | None = None,
+    catalogue: Sequence[Variant] = (),
 ) -> Report:
-    """Compare ``gradient`` with ``jax.grad(loss)`` in the dtype of the parameters.
+    """Compare a gradient with autodiff in float64, leaf by leaf, and name what differs.
+
+    The gradient is called as it is, in the dtype of ``params``. It is right if it
+    differs from the truth by no more than rounding (`handgrad.gradcheck.tolerance`).
 
     Args:
-      loss: (params, *args) -> scalar.
-      gradient: (params, *args) -> a pytree like ``params``.
-      params: a pytree of floating arrays.
-      *args: what both functions take besides.
+      loss: ``loss(params, *args)``, a real scalar; (scalar, aux) is understood.
+      gradient: ``gradient(params, *args)``, dJ/dparams in the structure, shapes and
+        dtypes of ``params``, or a pair (value, gradient) like `jax.value_and_grad`.
+      params: any pytree; integer and static leaves are carried along.
+      args: the other arguments. Floating arrays among them are cast for the judge.
+      trials: the number of points; the first is ``params``, the others lie beside it,
+        which leaves special points, such as zero biases, behind.
+      key: a PRNG key for the other points, needed if there are any.
+      alternatives: name -> (params, *args), other points whose gradient may have been
+        returned by mistake: yesterday's parameters, the previous batch.
+      catalogue: known wrong gradients, for causes that the numbers do not tell.
 
     Returns:
-      The largest relative error of every leaf, and whether it is within rounding.
+      The report; ``report.ok`` and ``print(report)``.
 
     Raises:
-      ValueError: if the gradient has another structure than the parameters, or a leaf
-        another shape.
+      TypeError: if the loss is no real scalar, or parameters are complex.
+      ValueError: if trials is below 1, or above 1 without a key.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> report = check_gradients(
+      ...     lambda w: jnp.sum(w**2), lambda w: 3 * w, jnp.array([1.0, 2.0, 4.0, 5.0])
+      ... )
+      >>> report.ok, report.leaves[0].cause, round(report.leaves[0].scale, 3)
+      (False, 'scale', 1.5)
     """
-    truth = jax.grad(loss)(params, *args)
-    candidate = gradient(params, *args)
-    if jax.tree.structure(candidate) != jax.tree.structure(truth):
-        raise ValueError(
-            "`gradient` must return a pytree like `params`, "
-            f"{jax.tree.structure(truth)}, got {jax.tree.structure(candidate)}."
-        )
-    paths = [jax.tree_util.keystr(path) for path, _ in jax.tree.leaves_with_path(truth)]
-    pairs = zip(jax.tree.leaves(candidate), jax.tree.leaves(truth), strict=True)
-    return Report(
-        tuple(_compare(path, *pair) for path, pair in zip(paths, pairs, strict=True))
-    )
+    _check(params, trials, key)
+    question = Question(loss, gradient, params, args, alternatives or {}, catalogue)
+    reports = [trial(question)]
+    if key is not None:
+        for k in jax.random.split(key, trials)[1:]:
+            reports.append(trial(move(question, k)))
+    return merge(reports)
 
 
-def _compare(path: str, candidate: jax.Array, truth: jax.Array) -> Leaf:
-    if candidate.shape != truth.shape:
-        raise ValueError(
-            f"`gradient` leaf {path} must have shape {truth.shape}, "
-            f"got {candidate.shape}."
+def assert_gradients(
+    loss: Callable[..., Any],
+    gradient: Callable[..., Any],
+    params: Tree,
+    *args: Any,
+    **options: Any,
+) -> None:
+    """Raise if `check_gradients` finds anything wrong, or nothing to test.
+
+    Args:
+      loss, gradient, params, args, options: as in `check_gradients`.
+
+    Raises:
+      GradientMismatch: with the report as its message.
+
+    Warns:
+      UserWarning: if some leaves could not be tested at this point.
+    """
+    report = check_gradients(loss, gradient, params, *args, **options)
+    if not report.ok:
+        raise GradientMismatch(report)
+    if report.untested:
+        names = ", ".join(leaf.path for leaf in report.untested)
+        warnings.warn(
+            f"gradient untested at {names}: the true gradient is zero or below "
+            "rounding there. Check at another point, or with trials=3, key=...",
+            stacklevel=2,
         )
-    got, expected = np.asarray(candidate, float), np.asarray(truth, float)
-    size = np.abs(expected).max(initial=0.0)
-    error = np.abs(got - expected).max(initial=0.0)
-    relative = float(error / size if size else error)
-    bound = ROUNDING * float(jax.numpy.finfo(truth.dtype).eps)
-    return Leaf(path, relative <= bound, relative)
+
+
+def _check(params: Tree, trials: int, key: jax.Array | None) -> None:
+    if trials < 1:
+        raise ValueError(f"`trials` must be 1 or more, got {trials}.")
+    if trials > 1 and key is None:
+        raise ValueError(
+            "`key` must be given for trials > 1, which draw points at random. "
+            "Pass key=jax.random.key(0)."
+        )
+    if any(is_complex(leaf) for leaf in jax.tree.leaves(params)):
+        raise TypeError(
+            "`params` must be real, got a complex leaf. Pass real and imaginary part "
+            "as two leaves."
+        )

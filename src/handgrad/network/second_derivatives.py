@@ -55,8 +55,10 @@ def silu(d: jax.Array, a: jax.Array) -> jax.Array:
 def mish(d: jax.Array, a: jax.Array) -> jax.Array:
     """2 t' + d t'' with t = tanh(softplus(d)), s = sigmoid(d).
 
-    t' = (1 - t^2) s and t'' = t' (1 - s - 2 t s).
+    t' = (1 - t^2) s and t'' = t' (1 - s - 2 t s), which is 0 beyond d = 100; clipping
+    there keeps the product with d finite in float16.
     """
+    d = jnp.minimum(d, 100)
     t, s = jnp.tanh(jax.nn.softplus(d)), jax.nn.sigmoid(d)
     slope = (1 - t * t) * s
     return slope * (2 + d * (1 - s - 2 * t * s))

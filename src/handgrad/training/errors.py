@@ -23,6 +23,6 @@ def nearest(name: str, valid: Iterable[str]) -> str:
       A sentence to end an error message with.
     """
     valid = sorted(valid)
-    if close := difflib.get_close_matches(name, valid, n=3):
+    if close := difflib.get_close_matches(name.lower(), valid, n=3):
         return f"Did you mean {' or '.join(map(repr, close))}?"
     return f"Valid are {', '.join(map(repr, valid)) or 'none'}."

@@ -123,7 +123,7 @@ def fit(
     for number in range(1, settings.training.epochs + 1):
         began = time.perf_counter()
         state, metrics = program(state, start.key, jnp.int32(number), train, validation)
-        record = _record(number, metrics, began)
+        record = _record(number, metrics, data, began)
         _check_finite(record, settings)
         on_epoch(record)
         if stop():
@@ -151,10 +151,17 @@ def _compile(
     return lowered.compile()
 
 
-def _record(number: int, metrics: Metrics, began: float) -> EpochRecord:
+def _record(number: int, metrics: Metrics, data: Dataset, began: float) -> EpochRecord:
     """Waits for the device, so that the time is that of the epoch."""
-    values = map(float, jax.device_get(metrics))
-    return EpochRecord(number, *values, seconds=time.perf_counter() - began)
+    host = jax.device_get(metrics)
+    return EpochRecord(
+        epoch=number,
+        train_loss=float(host.train_loss),
+        train_accuracy=int(host.train_correct) / len(data.train.y),
+        validation_loss=float(host.validation_loss),
+        validation_accuracy=int(host.validation_correct) / len(data.validation.y),
+        seconds=time.perf_counter() - began,
+    )
 
 
 def _check_finite(record: EpochRecord, settings: Settings) -> None:

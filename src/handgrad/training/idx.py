@@ -81,7 +81,7 @@ def read_idx_folder(folder: str | Path) -> IdxFolder:
         three-dimensional, labels not integers in one dimension, or their counts or
         image sizes differ.
     """
-    folder = Path(folder)
+    folder = Path(folder).expanduser()
     if not folder.is_dir():
         raise TrainingError(
             "`data.path` must be a folder of IDX files, found no folder at "

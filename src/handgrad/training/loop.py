@@ -33,16 +33,16 @@ class Batches(NamedTuple):
 
 
 class Metrics(NamedTuple):
-    """An epoch in four numbers, scalars; losses in nats, accuracies in [0, 1].
+    """An epoch in four scalars: losses in nats, and counts of samples.
 
     Training's are over the epoch's minibatches as they were met, with dropout;
     validation's are of the same objective after the epoch, without.
     """
 
     train_loss: jax.Array
-    train_accuracy: jax.Array
+    train_correct: jax.Array
     validation_loss: jax.Array
-    validation_accuracy: jax.Array
+    validation_correct: jax.Array
 
 
 Epoch = Callable[[State, jax.Array, jax.Array, Part, Part], tuple[State, Metrics]]
@@ -82,7 +82,7 @@ def make_epoch(
         params = evaluation_params(state.opt_state, state.params)
         return state, Metrics(
             jnp.sum(losses) / jnp.sum(weights),
-            jnp.sum(correct) / len(train.y),
+            jnp.sum(correct),
             *evaluate(objective, params, validation),
         )
 
@@ -121,7 +121,7 @@ def shuffled_batches(
 def evaluate(
     objective: Objective, params: handgrad.Params, part: Part
 ) -> tuple[jax.Array, jax.Array]:
-    """The objective without dropout, and the accuracy, over a whole part.
+    """The objective without dropout, and the hits, over a whole part.
 
     Args:
       objective: of training.
@@ -129,11 +129,11 @@ def evaluate(
       part: features (m, n_0) and labels (m,).
 
     Returns:
-      The loss in nats and the accuracy in [0, 1], scalars.
+      The loss in nats and the number of samples classified right, scalars.
     """
     loss = handgrad.loss(params, part.x, **loss_arguments(objective, params, part.y))
     logits = handgrad.forward(params, part.x, activation=objective.activation).logits
-    return loss, jnp.mean(jnp.argmax(logits, axis=1) == part.y)
+    return loss, jnp.sum(jnp.argmax(logits, axis=1) == part.y)
 
 
 def _step(
@@ -171,6 +171,6 @@ def _step(
         obj_fn=value_fn,
     )
     weight = jnp.sum(arguments["weights"])
-    correct = jnp.sum(batch.present * (jnp.argmax(logits, axis=1) == y))
+    correct = jnp.sum((batch.present > 0) & (jnp.argmax(logits, axis=1) == y))
     params = cast(handgrad.Params, optax.apply_updates(params, updates))
     return State(params, opt_state), (value * weight, weight, correct)

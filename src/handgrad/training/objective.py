@@ -121,10 +121,18 @@ def check_gradient_by_hand(
     Raises:
       TrainingError: if they differ by more than rounding.
     """
+    arrays = {name: arguments[name] for name in ("targets", "weights", "masks")}
+    activation = arguments["activation"]
     report = check_gradients(
-        lambda params: handgrad.loss(params, x, **arguments),
-        lambda params: handgrad.value_and_grad(params, x, **arguments)[1],
+        lambda params, x, arrays: handgrad.loss(
+            params, x, activation=activation, **arrays
+        ),
+        lambda params, x, arrays: handgrad.value_and_grad(
+            params, x, activation=activation, **arrays
+        ),
         params,
+        x,
+        arrays,
     )
     if not report.ok:
         raise TrainingError(

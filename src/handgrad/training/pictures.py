@@ -36,7 +36,7 @@ def learning_curves(records: Sequence[EpochRecord]) -> Figure:
             marker = "o" if len(epochs) <= 20 else ""
             ax.plot(epochs, values, linewidth=1.5, marker=marker, markersize=4, **style)
         ax.set_xlabel("epoch")
-        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
         ax.grid(alpha=0.3)
         ax.legend()
     axes[0].set(title="Loss", ylabel="loss (nats)", yscale="log")
@@ -100,10 +100,12 @@ def mistakes(
     note = f"; the {len(shown)} most confident" if len(shown) < len(wrong) else ""
     figure.suptitle(f"{len(wrong)} of {len(y)} test images wrong{note}")
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
-    for ax in grid:
+    for ax in grid[len(shown) :]:
         ax.axis("off")
     for ax, i in zip(grid, shown, strict=False):
         ax.imshow(pixels[i], cmap="gray_r")
+        ax.set(xticks=[], yticks=[])
+        ax.spines[:].set_color("0.7")
         ax.set_title(
             f"true {classes[int(y[i])]}\n"
             f"predicted {classes[int(predicted[i])]} ({confidence[i]:.2f})",

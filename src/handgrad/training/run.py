@@ -53,12 +53,12 @@ def run(settings: Settings, root: Path, console: Console) -> dict[str, Any]:
         _print(console, f"The earlier {folder} is now {moved}.")
     save_settings(settings, folder / "settings.toml")
     began = time.perf_counter()
-    params, records = _train(settings, data, start, folder, console)
+    params, records, interrupted = _train(settings, data, start, folder, console)
     seconds = time.perf_counter() - began
     save_classifier(folder, params, settings.model.activation, data)
     result = _test(settings, data, params, folder) | {
         "epochs": len(records),
-        "interrupted": len(records) < settings.training.epochs,
+        "interrupted": interrupted,
         "seconds": seconds,
     }
     save_result(folder, result)
@@ -70,8 +70,9 @@ def run(settings: Settings, root: Path, console: Console) -> dict[str, Any]:
 
 def _train(
     settings: Settings, data: Dataset, start: Start, folder: Path, console: Console
-) -> tuple[handgrad.Params, list[EpochRecord]]:
-    """Fit with progress, metrics as they come, and an ear for Ctrl-C."""
+) -> tuple[handgrad.Params, list[EpochRecord], bool]:
+    """Fit with progress, metrics as they come, and an ear for Ctrl-C: the parameters,
+    the records, and whether it was heard."""
     records: list[EpochRecord] = []
 
     def announce() -> None:
@@ -88,7 +89,7 @@ def _train(
             show(record)
 
         params = fit(settings, data, start, on_epoch=on_epoch, stop=stop)
-    return params, records
+        return params, records, stop()
 
 
 def _test(

@@ -112,6 +112,8 @@ def check_settings(settings: Settings) -> None:
         _require(0 < share < 1, f"data.{key}", share, "a share in (0, 1)")
     if data.source == "idx":
         _require(data.path != "", "data.path", data.path, "the folder of IDX files")
+    else:
+        _require(data.path == "", "data.path", data.path, "empty unless source is idx")
     for width in model.hidden:
         _require(width >= 1, "model.hidden", width, "widths of 1 or more")
     _check_activations(model)

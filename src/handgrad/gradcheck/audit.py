@@ -1,0 +1,183 @@
+"""The judge is judged: does the loss change as its own gradient says it does?
+
+Autodiff is right about a program, not about a function: a `stop_gradient`, a custom
+rule or a kink makes the two differ. So the loss itself is asked, in float64, by
+central differences along random directions v, with Richardson's extrapolation:
+
+    A1  D(h) = (J(theta + h v) - J(theta - h v)) / 2h = <g, v> + O(h^2)
+    A2  D = (4 D(h/2) - D(h)) / 3 = <g, v> + O(h^4),  error about |D(h/2) - D(h)| / 3
+    A3  at a kink, |J(theta + h v) - 2 J(theta) + J(theta - h v)| / h does not shrink
+
+The direction is scaled leaf by leaf, so that each leaf is moved by the same share of
+its own size and all are heard.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+
+from handgrad.gradcheck.bench import Bench
+from handgrad.gradcheck.judge import Evaluated, float64, like, scalar, widen
+from handgrad.gradcheck.question import Question
+from handgrad.gradcheck.tolerance import largest, rms
+from handgrad.gradcheck.trees import to_numpy
+
+DIRECTIONS = 2
+"""Random directions along which the loss is asked."""
+
+ROUNDINGS = 100.0
+"""How many unit roundoffs of J its evaluation may be off by, in units of J's terms."""
+
+MARGIN = 10.0
+"""How many times its error estimate an extrapolated difference may be off."""
+
+Objective = Callable[[Sequence[np.ndarray]], float]
+
+
+class Audit(NamedTuple):
+    """What the loss itself had to say.
+
+    Attributes:
+      faults: what is wrong with the loss.
+      notes: what is no fault.
+      blamed: the paths of the leaves where its gradient is not its derivative.
+      kink: whether it has a kink at this very point.
+    """
+
+    faults: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    blamed: tuple[str, ...] = ()
+    kink: bool = False
+
+
+def audit_loss(question: Question, bench: Bench) -> Audit:
+    """Compare the judge with differences of the loss; a kink here is no fault.
+
+    Args:
+      question: the loss and the point.
+      bench: the judge's value and gradient.
+    """
+    truth = bench.truth
+    if not np.isfinite(truth.value):
+        said = f"the loss is {truth.value} at this point, where no gradient is right."
+        return Audit((said,), blamed=question.split.paths)
+    if not all(np.isfinite(g).all() for g in truth.gradient):
+        said = f"jax.grad of the loss in {bench.judge} is not finite at this point."
+        return Audit((said,), blamed=question.split.paths)
+    objective = _objective(question, bench.wide)
+    theta = [to_numpy(leaf) for leaf in question.split.values]
+    seen = [
+        _disagrees(
+            objective,
+            truth,
+            theta,
+            _direction(theta, np.random.default_rng(100 + seed)),
+        )
+        for seed in range(DIRECTIONS)
+    ]
+    if any(off and not kink for off, kink in seen):
+        blamed = _blame(question, objective, truth, theta)
+        return Audit((_fault(blamed),), blamed=blamed)
+    kink = any(kink for _, kink in seen)
+    return Audit(notes=(_KINK,) if kink else (), kink=kink)
+
+
+_KINK = (
+    "the loss has a kink at this very point (zero biases and blank inputs make them), "
+    "where the gradient is a convention. Repeat with trials=2 to leave it."
+)
+
+
+def _objective(question: Question, wide: bool) -> Objective:
+    """The loss of the floating leaves, in the arithmetic of the judge."""
+    split = question.split
+
+    def objective(values: Sequence[np.ndarray]) -> float:
+        if not wide:
+            cast = [like(v, leaf) for v, leaf in zip(values, split.values, strict=True)]
+            return float(scalar(question.loss(split.merge(cast), *question.args)))
+        with float64():
+            leaves = [jnp.asarray(value) for value in values]
+            args = widen(list(question.args))
+            return float(scalar(question.loss(split.merge(leaves), *args)))
+
+    return objective
+
+
+def _direction(
+    theta: Sequence[np.ndarray], generator: np.random.Generator
+) -> list[np.ndarray]:
+    """Normal, and as large as each leaf; a leaf of zeros is moved like the others."""
+    usual = max((rms(leaf) for leaf in theta), default=0.0) or 1.0
+    return [
+        (rms(leaf) or usual) * generator.standard_normal(leaf.shape) for leaf in theta
+    ]
+
+
+def _disagrees(
+    objective: Objective,
+    truth: Evaluated,
+    theta: Sequence[np.ndarray],
+    direction: Sequence[np.ndarray],
+) -> tuple[bool, bool]:
+    """(whether A2 contradicts the judge, whether A3 sees a kink)."""
+    unit = float(jnp.finfo(truth.dtype).eps)
+    step = unit ** (1 / 3)
+    at = {
+        factor: objective(
+            [t + factor * step * v for t, v in zip(theta, direction, strict=True)]
+        )
+        for factor in (1.0, -1.0, 0.5, -0.5)
+    }
+    coarse, fine = (at[1.0] - at[-1.0]) / (2 * step), (at[0.5] - at[-0.5]) / step
+    measured, error = (4 * fine - coarse) / 3, abs(fine - coarse) / 3
+    parts = [
+        float(np.sum(g * v)) for g, v in zip(truth.gradient, direction, strict=True)
+    ]
+    noise = ROUNDINGS * unit * max(abs(value) for value in at.values()) / step
+    claimed, size = sum(parts), largest(np.array(parts)) if parts else 0.0
+    tolerance = MARGIN * error + noise + np.sqrt(unit) * size
+    bends = [abs(at[f] + at[-f] - 2 * truth.value) / (f * step) for f in (1.0, 0.5)]
+    kink = bends[1] > 0.8 * bends[0] and bends[1] > noise + 1e-6 * size
+    return bool(abs(measured - claimed) > tolerance), bool(kink)
+
+
+def _blame(
+    question: Question,
+    objective: Objective,
+    truth: Evaluated,
+    theta: Sequence[np.ndarray],
+) -> tuple[str, ...]:
+    """The leaves that the loss moves with otherwise than its gradient says."""
+    split, blamed = question.split, []
+    for k, i in enumerate(split.floating):
+        direction = _direction(theta, np.random.default_rng(200 + k))
+        alone = [v if j == k else 0 * v for j, v in enumerate(direction)]
+        off, _ = _disagrees(objective, truth, theta, alone)
+        if off:
+            blamed.append(split.paths[i])
+    return tuple(blamed)
+
+
+def _fault(blamed: Sequence[str]) -> str:
+    where = f" at {', '.join(blamed[:6])}" if blamed else ""
+    more = f" and {len(blamed) - 6} more" if len(blamed) > 6 else ""
+    return (
+        f"jax.grad of the loss is not its derivative{where}{more}: finite differences "
+        "in float64 disagree. Look in the loss for stop_gradient, a custom_vjp or "
+        "custom_jvp, rounding, or a cast to integers."
+    )
+
+
+def audit_value(value: object, bench: Bench) -> list[str]:
+    """Is the value that came with the gradient the loss, up to rounding?"""
+    if value is None:
+        return []
+    came, truth = float(np.asarray(value).astype(np.float64)), bench.truth.value
+    unit = float(jnp.finfo(bench.probes[0].dtype).eps)
+    lost = max(abs(probe.value - truth) for probe in bench.probes)
+    if abs(came - truth) <= MARGIN * max(lost, unit * abs(truth)):
+        return []
+    return [f"the value that came with the gradient is {came:.6g}, not {truth:.6g}."]

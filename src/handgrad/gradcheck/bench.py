@@ -1,0 +1,119 @@
+"""The truth about a gradient, and what autodiff itself loses in the working dtype."""
+
+from dataclasses import dataclass
+
+import jax.numpy as jnp
+import numpy as np
+
+from handgrad.gradcheck.judge import (
+    Evaluated,
+    differentiate,
+    judge,
+    noise_of_float64,
+    probes,
+)
+from handgrad.gradcheck.question import Question
+from handgrad.gradcheck.tolerance import Floor as Floor
+from handgrad.gradcheck.tolerance import Losses, floor_of, rms, typical
+from handgrad.gradcheck.trees import Split, dtype_of, to_numpy
+
+_ANOTHER_FUNCTION = 100.0
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What a candidate is measured against.
+
+    Attributes:
+      truth: value and gradient from the judge.
+      probes: the same from autodiff in the working dtype, as in T1 of `tolerance`.
+      floors: one per floating leaf.
+      judge: the dtype of the judge.
+      wide: whether the judge worked in float64; if not, autodiff in the working dtype
+        stood in for it.
+      notes: what a reader of the report should know about the judge.
+    """
+
+    truth: Evaluated
+    probes: list[Evaluated]
+    floors: list[Floor]
+    judge: str
+    wide: bool
+    notes: list[str]
+
+
+def assemble(question: Question) -> Bench:
+    """Ask the judge and autodiff, and derive the floors.
+
+    Four gradient evaluations, and five where the working dtype is float64.
+    """
+    loss, split, args = question.loss, question.split, question.args
+    beside = probes(loss, split, args)
+    if all(dtype_of(leaf) == np.float64 for leaf in split.values):
+        truth, notes = judge(loss, split, split.values, args), []
+        found = [noise_of_float64(loss, split, args, truth), *beside]
+    else:
+        found = [differentiate(loss, split, split.values, args), *beside]
+        truth, notes = _truth(question, found)
+    floors, wide = _floors(split, truth, found), truth is not found[0]
+    return Bench(truth, found, floors, str(truth.dtype), wide, notes)
+
+
+def _floors(split: Split, truth: Evaluated, found: list[Evaluated]) -> list[Floor]:
+    """T2, T3 and T5 for every floating leaf; a judge in a narrow dtype widens them."""
+    coarsest = float(jnp.finfo(truth.dtype).eps) / 2
+    units = [
+        max(coarsest, float(jnp.finfo(dtype_of(leaf)).eps) / 2) for leaf in split.values
+    ]
+    parameters = [to_numpy(leaf) for leaf in split.values]
+    losses = [
+        Losses.of(g, theta, [probe.gradient[i] for probe in found])
+        for i, (g, theta) in enumerate(zip(truth.gradient, parameters, strict=True))
+    ]
+    sizes = [rms(g) for g in truth.gradient]
+    usual = typical(losses, sizes)
+    return [
+        floor_of(*leaf, usual)
+        for leaf in zip(truth.gradient, parameters, losses, units, strict=True)
+    ]
+
+
+def _truth(question: Question, found: list[Evaluated]) -> tuple[Evaluated, list[str]]:
+    """The judge's answer, or autodiff's where there is no judge; and why."""
+    split = question.split
+    try:
+        truth = judge(question.loss, split, split.values, question.args)
+    except Exception as error:  # whatever the loss of a user may raise
+        first = str(error).strip().splitlines()[:1]
+        return found[0], [
+            "the loss does not run in float64, so jax.grad in the working dtype was "
+            f"the judge ({type(error).__name__}: {''.join(first)[:120]})."
+        ]
+    if _another_function(truth, found):
+        return found[0], [
+            "the loss is another function in float64 (random numbers drawn by dtype, "
+            "or a branch on it), so jax.grad in the working dtype was the judge. Draw "
+            "masks and noise outside the loss and pass them as arguments."
+        ]
+    if truth.dtype != np.float64:
+        return truth, [
+            f"the loss casts to {truth.dtype} inside, so the judge has no more than "
+            "its precision. Cast where data enters instead."
+        ]
+    return truth, []
+
+
+def _another_function(truth: Evaluated, found: list[Evaluated]) -> bool:
+    """Whether float64 changes the gradient far more than a unit in the last place."""
+    here = found[0].gradient
+    sizes = [rms(g) for g in here]
+    far, near = [], []
+    for i, size in enumerate(sizes):
+        if size > 0 and np.isfinite(size):
+            far.append(rms(truth.gradient[i] - here[i]) / size)
+            near.append(max(rms(p.gradient[i] - here[i]) for p in found[1:]) / size)
+    if not far:
+        return False
+    return bool(
+        np.median(far) > 0.01 and np.median(far) > _ANOTHER_FUNCTION * np.median(near)
+    )

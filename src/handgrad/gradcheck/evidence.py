@@ -1,0 +1,104 @@
+"""What is known about one leaf, and whether a prediction explains it."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from handgrad.gradcheck.tolerance import STRICT, Floor, largest, projection, rms
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """One leaf: what came, what is true, and how far rounding may separate them.
+
+    Attributes:
+      path: the leaf's name.
+      parameter: theta, float64.
+      candidate: the gradient to be checked, float64 exactly as it came.
+      truth: g, autodiff in float64.
+      floor: what rounding may do, in the gradient's units.
+      dtype: the working dtype, that of the parameter.
+    """
+
+    path: str
+    parameter: np.ndarray
+    candidate: np.ndarray
+    truth: np.ndarray
+    floor: Floor
+    dtype: np.dtype
+
+    @property
+    def misshapen(self) -> bool:
+        """Whether the candidate cannot be subtracted from."""
+        return self.candidate.shape != self.truth.shape
+
+    @property
+    def wrong(self) -> bool:
+        """Whether the candidate differs from the truth by more than rounding."""
+        return self.misshapen or self.excess > 1
+
+    @cached_property
+    def residual(self) -> np.ndarray:
+        """candidate - truth."""
+        with np.errstate(invalid="ignore"):  # a candidate may hold infinities
+            return self.candidate - self.truth
+
+    @cached_property
+    def excess(self) -> float:
+        """The residual in units of its floor: above 1, it is not rounding."""
+        return self.excess_of(self.residual)
+
+    @cached_property
+    def blind(self) -> bool:
+        """Whether a gradient of zero would pass too, so that passing says nothing."""
+        return self.excess_of(self.truth) <= 1
+
+    def excess_of(self, residual: np.ndarray, stretch: float = 1.0) -> float:
+        """How many times its floor a residual is, in the strictest of the four ways.
+
+        Args:
+          residual: of the leaf's shape.
+          stretch: widens the floor, for a candidate larger than the truth.
+        """
+        if not np.isfinite(residual).all():
+            return np.inf
+        figures = (
+            (rms(residual), self.floor.rms),
+            (largest(residual), self.floor.worst),
+            (abs(projection(residual, self.truth)), self.floor.along_gradient),
+            (abs(projection(residual, self.parameter)), self.floor.along_parameter),
+        )
+        return max(_ratio(figure, limit * stretch) for figure, limit in figures)
+
+    def explained_by(self, prediction: np.ndarray) -> bool:
+        """Whether the candidate is ``prediction`` up to rounding.
+
+        Rounding is relative: if the prediction is larger than the truth, so is what
+        rounding may do to it.
+        """
+        if prediction.shape != self.candidate.shape:
+            return False
+        if not np.isfinite(self.candidate).all():
+            return False
+        left = self.candidate - prediction
+        return self.excess_of(left, self.stretch(prediction)) <= STRICT
+
+    def stretch(self, prediction: np.ndarray) -> float:
+        """How much wider than for the truth the floor is for a larger prediction."""
+        size = rms(self.truth)
+        return max(1.0, rms(prediction) / size) if size > 0 else 1.0
+
+    @property
+    def worst_index(self) -> tuple[int, ...]:
+        """Where candidate and truth are furthest apart; NaN and infinity come first."""
+        distance = np.abs(self.residual)
+        distance = np.where(np.isfinite(distance), distance, np.inf)
+        flat = int(np.argmax(distance)) if distance.size else 0
+        return tuple(int(i) for i in np.unravel_index(flat, distance.shape))
+
+
+def _ratio(figure: float, limit: float) -> float:
+    if figure == 0:
+        return 0.0
+    return figure / limit if limit > 0 else np.inf

@@ -1,0 +1,91 @@
+"""The cause `low_precision`: right, but computed in a narrower dtype than its own."""
+
+from collections.abc import Iterator
+
+import jax.numpy as jnp
+import numpy as np
+
+from handgrad.gradcheck.claims import PROOF, Case, Claim
+from handgrad.gradcheck.evidence import Evidence
+from handgrad.gradcheck.from_numbers import weight_sums
+from handgrad.gradcheck.tolerance import rms
+
+NARROW = (jnp.bfloat16, jnp.float16, jnp.float32)
+"""The dtypes to suspect, the coarsest first."""
+
+NOISE = 64
+"""Entries needed to tell noise from algebra."""
+
+
+def low_precision(case: Case) -> Iterator[Claim]:
+    """Values that a narrower dtype holds exactly, or noise of the size it makes."""
+    told = {}
+    for s in case.suspects:
+        said = _representable(s, _divisors(case)) or _noise(s)
+        if said:
+            told[s.path] = said + " Compute and accumulate in the dtype of the leaf."
+    if told:
+        yield Claim("low_precision", told)
+
+
+def _narrower(leaf: Evidence) -> list[np.dtype]:
+    eps = jnp.finfo(leaf.dtype).eps
+    return [np.dtype(d) for d in NARROW if jnp.finfo(d).eps > eps]
+
+
+def _divisors(case: Case) -> list[float]:
+    """What a sum may have been divided by after it was rounded."""
+    m = case.question.batch
+    return [1.0, *([float(m)] if m else []), *weight_sums(case)]
+
+
+def _representable(leaf: Evidence, divisors: list[float]) -> str:
+    size = rms(leaf.truth)
+    if leaf.truth.size < PROOF or size == 0:
+        return ""
+    for dtype in _narrower(leaf):
+        if rms(leaf.residual) > 64 * float(jnp.finfo(dtype).eps) * size:
+            continue
+        for divisor in divisors:
+            came = _holds(dtype, leaf.candidate * divisor, leaf)
+            if came.all() and not _holds(dtype, leaf.truth * divisor, leaf).all():
+                return f"Every entry is a {dtype} number: it was rounded to {dtype}."
+    return ""
+
+
+def _holds(dtype: np.dtype, values: np.ndarray, leaf: Evidence) -> np.ndarray:
+    """Where a dtype holds the values, up to a rounding in the dtype of the leaf."""
+    with np.errstate(over="ignore"):
+        rounded = values.astype(dtype).astype(np.float64)
+    return np.abs(rounded - values) <= 2 * float(jnp.finfo(leaf.dtype).eps) * np.abs(
+        values
+    )
+
+
+def _noise(leaf: Evidence) -> str:
+    """Noise: without a component along truth or parameter, and of no low rank."""
+    size = rms(leaf.truth)
+    if leaf.truth.size < NOISE or size == 0:
+        return ""
+    relative = rms(leaf.residual) / size
+    for dtype in _narrower(leaf):
+        unit = float(jnp.finfo(dtype).eps) / 2
+        if unit / 16 <= relative <= 16 * unit and _incoherent(leaf):
+            return (
+                f"What is left looks like noise, {relative:.1g} of the gradient, the "
+                f"size that rounding in {dtype} makes."
+            )
+    return ""
+
+
+def _incoherent(leaf: Evidence) -> bool:
+    r = leaf.residual
+    for p in (leaf.truth, leaf.parameter):
+        if p.any():
+            cosine = abs(float(np.sum(r * p))) / np.linalg.norm(r) / np.linalg.norm(p)
+            if cosine > 4 / np.sqrt(r.size):
+                return False
+    if r.ndim != 2 or min(r.shape) < 8:
+        return True
+    strongest = np.linalg.norm(r, 2) ** 2
+    return bool(np.sum(r * r) > strongest * min(r.shape) / 8)

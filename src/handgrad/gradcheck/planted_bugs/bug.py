@@ -1,0 +1,112 @@
+"""What a planted bug is: a name, a change of the steps, the leaves spoiled, a cause."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+
+from handgrad.gradcheck.planted_bugs.backward import (
+    Nonlinearity,
+    Steps,
+    Tape,
+    backward,
+    record,
+)
+from handgrad.gradcheck.question import Variant
+
+Spoils = Callable[[int, str, int], bool]
+"""(k, "weight" or "bias", L) -> whether that leaf is wrong."""
+
+
+def everything(k: int, kind: str, layers: int) -> bool:
+    """All leaves."""
+    return True
+
+
+def weights(k: int, kind: str, layers: int) -> bool:
+    """The weights of all layers."""
+    return kind == "weight"
+
+
+def biases(k: int, kind: str, layers: int) -> bool:
+    """The biases of all layers."""
+    return kind == "bias"
+
+
+def below_top(k: int, kind: str, layers: int) -> bool:
+    """All layers but the last: what the error is carried back to."""
+    return k < layers
+
+
+def first_layer(k: int, kind: str, layers: int) -> bool:
+    """Weight and bias of layer 1."""
+    return k == 1
+
+
+def last_layer(k: int, kind: str, layers: int) -> bool:
+    """Weight and bias of layer L."""
+    return k == layers
+
+
+def both(one: Spoils, other: Spoils) -> Spoils:
+    """The leaves that are in both."""
+    return lambda k, kind, layers: one(k, kind, layers) and other(k, kind, layers)
+
+
+@dataclass(frozen=True)
+class Bug:
+    """A wrong backward pass.
+
+    Attributes:
+      name: unique.
+      equation: of the derivation, that it breaks.
+      cause: the code that a check should name.
+      spoils: the leaves that are wrong where the bug shows.
+      says: what was done, for people.
+      change: the right steps -> the wrong ones.
+      needs: what the problem must have for it to show: "weights", "mask", "soft"
+        targets, "saturated" logits, a "single" sample, a "kink", "square" hidden
+        layers of one width, a "wide" dtype (float32 or float64), or "float64".
+      harmless: the activations for which it is no bug: relu' squared is relu'.
+    """
+
+    name: str
+    equation: str
+    cause: str
+    spoils: Spoils
+    says: str
+    change: Callable[[Steps], Steps]
+    needs: str = ""
+    harmless: tuple[str, ...] = ()
+
+    def gradient(self, h: Nonlinearity) -> Callable[..., Any]:
+        """The wrong gradient: params, x, targets, w=None -> a pytree like params."""
+        return gradient_of(h, self.change(Steps()))
+
+    def spoiled(self, layers: int) -> list[tuple[int, str]]:
+        """(k, kind) of the leaves that are wrong, in order."""
+        kinds = ((k, kind) for k in range(1, layers + 1) for kind in ("weight", "bias"))
+        return [(k, kind) for k, kind in kinds if self.spoils(k, kind, layers)]
+
+    def variant(self, h: Nonlinearity) -> Variant:
+        """The bug as an entry of a catalogue for `check_gradients`."""
+        said = f"{self.equation}: {self.says}."
+        return Variant(self.name, self.cause, said, self.gradient(h))
+
+
+def gradient_of(h: Nonlinearity, steps: Steps) -> Callable[..., Any]:
+    """The gradient that these steps make: params, x, targets, w=None -> like params."""
+
+    def gradient(params: Any, x: Any, targets: Any, w: Any = None) -> Any:
+        tape = record(h, params, x, targets, w)
+        leaves = backward(steps, tape)
+        return jax.tree.unflatten(jax.tree.structure(params), cast(tape, leaves))
+
+    return gradient
+
+
+def cast(tape: Tape, leaves: list[Any]) -> list[Any]:
+    """The leaves in the dtype of the parameters, which sums and divisions may widen."""
+    dtype = tape.weights[1].dtype
+    return [leaf if leaf is None else leaf.astype(dtype) for leaf in leaves]

@@ -1,0 +1,111 @@
+"""Pytrees as a check sees them: named leaves, and which of them have a gradient.
+
+A leaf has a gradient if it is a floating array or a Python float. Integers, keys,
+strings and functions have none; they are carried along as they are.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+Tree = Any
+
+
+@dataclass(frozen=True)
+class Split:
+    """A pytree taken apart into named leaves.
+
+    Attributes:
+      structure: the treedef.
+      paths: one name per leaf, such as ``[0].weight``; ``(params)`` for a bare array.
+      leaves: the leaves, of any type.
+      floating: the indices of the leaves that have a gradient.
+    """
+
+    structure: Any
+    paths: tuple[str, ...]
+    leaves: tuple[Any, ...]
+    floating: tuple[int, ...]
+
+    @property
+    def values(self) -> list[Any]:
+        """The leaves that have a gradient, in order."""
+        return [self.leaves[i] for i in self.floating]
+
+    def merge(self, values: Sequence[Any]) -> Tree:
+        """The tree with its floating leaves replaced, in order, by ``values``."""
+        leaves = list(self.leaves)
+        for i, value in zip(self.floating, values, strict=True):
+            leaves[i] = value
+        return jax.tree.unflatten(self.structure, leaves)
+
+
+def split(tree: Tree) -> Split:
+    """Take ``tree`` apart."""
+    found, structure = jax.tree_util.tree_flatten_with_path(tree)
+    paths = tuple(name_of(path) for path, _ in found)
+    leaves = tuple(leaf for _, leaf in found)
+    floating = tuple(i for i, leaf in enumerate(leaves) if is_floating(leaf))
+    return Split(structure, paths, leaves, floating)
+
+
+def name_of(path: Any) -> str:
+    """``[0].weight`` and the like; ``(params)`` for a tree that is a single leaf."""
+    return jax.tree_util.keystr(path) or "(params)"
+
+
+def is_array(leaf: Any) -> bool:
+    """Whether a leaf is an array with a numeric dtype of JAX or NumPy."""
+    return isinstance(leaf, jax.Array | np.ndarray | np.generic)
+
+
+def is_floating(leaf: Any) -> bool:
+    """Whether a leaf has a gradient: a real floating array, or a Python float."""
+    if isinstance(leaf, float):
+        return True
+    return is_array(leaf) and jnp.issubdtype(leaf.dtype, jnp.floating)
+
+
+def is_complex(leaf: Any) -> bool:
+    """Whether a leaf is complex, which this check does not handle."""
+    if isinstance(leaf, complex):
+        return True
+    return is_array(leaf) and jnp.issubdtype(leaf.dtype, jnp.complexfloating)
+
+
+def dtype_of(leaf: Any) -> np.dtype:
+    """The dtype in which a floating leaf is computed with."""
+    return np.dtype(jnp.result_type(leaf))
+
+
+def to_numpy(leaf: Any) -> np.ndarray:
+    """A floating leaf as float64 on the host, exactly."""
+    return np.asarray(leaf).astype(np.float64)
+
+
+def map_floating(function: Any, tree: Tree) -> Tree:
+    """Apply ``function`` to the floating arrays of ``tree``; leave the rest alone."""
+
+    def visit(leaf: Any) -> Any:
+        return function(leaf) if is_array(leaf) and is_floating(leaf) else leaf
+
+    return jax.tree.map(visit, tree)
+
+
+def batch_size(args: Sequence[Tree]) -> int | None:
+    """m: the leading size that most arrays among ``args`` share, or None.
+
+    A tie goes to the earlier argument.
+    """
+    sizes = [
+        np.shape(leaf)[0]
+        for leaf in jax.tree.leaves(args)
+        if is_array(leaf)
+        and np.ndim(leaf) > 0
+        and not jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+    ]
+    return max(sizes, key=sizes.count) if sizes else None

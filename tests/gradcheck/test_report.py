@@ -1,0 +1,127 @@
+"""The report as text, as a dictionary and as a picture."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from gradcheck.cases import BIAS, WEIGHT, check, right, spoiled
+
+from handgrad.gradcheck import Leaf, Report
+from handgrad.gradcheck.figure import figure, strictest
+from handgrad.gradcheck.table import shorten
+
+LONG = (
+    "['encoder']['layers'][11]['attention']['projection']['output']['kernel_of_head_3']"
+)
+
+
+def test_table_of_a_right_gradient() -> None:
+    lines = str(check(right)).splitlines()
+    assert lines[0] == "gradient ok: 2 right"
+    assert lines[2].split() == [
+        "leaf", "verdict", "error", "floor", "scale", "cosine", "cause",
+    ]  # fmt: skip
+    assert lines[4].split()[:2] == [BIAS, "right"]
+    assert lines[5].split()[:2] == [WEIGHT, "right"]
+
+
+def test_table_says_what_is_wrong_and_where() -> None:
+    text = str(check(spoiled(weight=lambda g: 16 * g)))
+    assert "gradient NOT ok: 1 right, 1 wrong" in text
+    assert f"{WEIGHT}: 16 times the gradient: the batch size m" in text
+
+
+@pytest.mark.parametrize("path", ["w", LONG, 3 * LONG])
+def test_table_fits_100_columns(path: str) -> None:
+    leaves = [
+        Leaf(path, "right", (3,), "float32", 1e-7, 6e-7, 0.2, -123456.789, -0.12345),
+        Leaf(
+            path + "b",
+            "wrong",
+            relative_error=1.0,
+            cause="missing_activation_derivative",
+            explanation="because " * 40,
+        ),
+        Leaf(path + "c", "untested", explanation="untested: so"),
+        Leaf(path + "d", "not differentiable"),
+    ]
+    report = Report(tuple(leaves), faults=("fault " * 50,), notes=("note " * 50,))
+    lines = str(report).splitlines()
+    assert max(map(len, lines)) <= 100
+    assert sum("no gradient" in line for line in lines) == 1
+
+
+def test_shortened_path_keeps_both_ends() -> None:
+    assert shorten("abcdefghij", 7) == "ab...ij"
+    assert shorten("abc", 7) == "abc"
+
+
+def test_same_sentence_is_said_once() -> None:
+    text = str(check(spoiled(weight=lambda g: -g, bias=lambda g: -g)))
+    assert text.count("opposite sign") == 1
+    assert f"{BIAS}, {WEIGHT}: " in text
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "faults", "ok"),
+    [
+        (["right"], (), True),
+        (["right", "untested", "not differentiable"], (), True),
+        (["right", "wrong"], (), False),
+        (["untested"], (), False),
+        (["not differentiable"], (), False),
+        (["right"], ("the loss",), False),
+        ([], (), False),
+    ],
+)
+def test_ok_means_nothing_wrong_and_something_tested(
+    verdicts: list, faults: tuple[str, ...], ok: bool
+) -> None:
+    leaves = [Leaf(str(i), verdict) for i, verdict in enumerate(verdicts)]
+    assert Report(tuple(leaves), faults=faults).ok is ok
+
+
+def test_dictionary_is_plain_and_complete() -> None:
+    report = check(spoiled(weight=lambda g: -g))
+    found = json.loads(json.dumps(report.to_dict()))
+    assert found["ok"] is False
+    assert found["judge"] == "float64"
+    assert [leaf["ok"] for leaf in found["leaves"]] == [True, False]
+    wrong = found["leaves"][1]
+    assert wrong["path"] == WEIGHT
+    assert wrong["cause"] == "sign"
+    assert wrong["shape"] == [6, 4]
+    assert wrong["scale"] == pytest.approx(-1)
+
+
+def test_figure_draws_every_leaf_its_floor_and_its_cause(tmp_path: Path) -> None:
+    report = check(spoiled(weight=lambda g: -g))
+    drawn = report.figure()
+    (axes,) = drawn.axes
+    assert [t.get_text() for t in axes.get_yticklabels()] == [BIAS, WEIGHT]
+    bars = [patch.get_width() for patch in axes.patches]
+    assert bars == pytest.approx([leaf.floor for leaf in report.leaves])
+    points = [float(line.get_xdata()[0]) for line in axes.lines]
+    assert points == pytest.approx([strictest(leaf) for leaf in report.leaves])
+    assert points[0] < bars[0]
+    assert points[1] > bars[1]
+    assert [text.get_text() for text in axes.texts] == ["sign"]
+    drawn.savefig(tmp_path / "report.png")
+    assert (tmp_path / "report.png").stat().st_size > 1000
+
+
+def test_figure_leaves_out_what_has_no_numbers() -> None:
+    report = Report((Leaf("a", "wrong", cause="structure"),))
+    assert len(figure(report).axes[0].lines) == 0
+
+
+def test_figure_holds_infinite_errors_and_zeros() -> None:
+    leaves = (
+        Leaf("a", "wrong", relative_error=np.inf, floor=1e-7, excess=np.inf),
+        Leaf("b", "right", relative_error=0.0, floor=1e-7, excess=0.0),
+    )
+    drawn = figure(Report(leaves))
+    low, high = drawn.axes[0].get_xlim()
+    assert low < 1e-7
+    assert high > 1

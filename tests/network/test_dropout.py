@@ -1,0 +1,96 @@
+"""Dropout masks: values, mean, rates per layer, and what is refused."""
+
+import re
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from helpers import assert_equal, network
+
+from handgrad import dropout_masks
+
+KEY = jax.random.key(3)
+
+
+def test_masks_hold_0_and_the_inverse_of_the_rate_of_keeping() -> None:
+    params = network((4, 3, 2))
+    masks: Any = dropout_masks(KEY, params, 50, inputs=0.2, hidden=0.75)
+    assert [mask.shape for mask in masks] == [(50, 4), (50, 3)]
+    assert set(np.unique(masks[0])) == {0, 1 / 0.8}
+    assert set(np.unique(masks[1])) == {0, 4}
+
+
+@pytest.mark.parametrize("rate", [0.1, 0.5, 0.9])
+def test_masks_have_mean_1(rate: float) -> None:
+    """Within 5 standard errors; one entry has variance p / (1 - p)."""
+    mask, _ = dropout_masks(KEY, network((100, 1, 2)), 1000, inputs=rate)
+    assert mask is not None
+    standard_error = (rate / (1 - rate) / mask.size) ** 0.5
+    assert abs(np.mean(mask) - 1) <= 5 * standard_error
+
+
+def test_no_mask_where_nothing_drops() -> None:
+    params = network((4, 3, 3, 2))
+    assert dropout_masks(KEY, params, 5) == (None, None, None)
+    masks = dropout_masks(KEY, params, 5, hidden=[0, 0.5])
+    assert [mask is None for mask in masks] == [True, True, False]
+    masks = dropout_masks(KEY, params, 5, inputs=0.5)
+    assert [mask is None for mask in masks] == [False, True, True]
+
+
+def test_each_layer_has_its_own_rate() -> None:
+    params = network((4, 40, 40, 2))
+    masks: Any = dropout_masks(KEY, params, 50, hidden=(0.5, 0.75))
+    _, first, second = masks
+    assert np.max(first) == 2
+    assert np.max(second) == 4
+
+
+def test_one_whole_number_is_a_rate_for_all_hidden_layers() -> None:
+    assert dropout_masks(KEY, network((4, 3, 3, 2)), 5, hidden=0) == (None,) * 3
+
+
+def test_layers_of_the_same_shape_drop_different_units() -> None:
+    masks: Any = dropout_masks(KEY, network((9, 9, 9, 2)), 9, hidden=0.5)
+    _, first, second = masks
+    assert not np.array_equal(first, second)
+
+
+def test_the_same_key_gives_the_same_masks() -> None:
+    params = network((4, 3, 2))
+    once, again = (dropout_masks(KEY, params, 5, hidden=0.5) for _ in range(2))
+    assert_equal(once, again)
+    other = dropout_masks(jax.random.key(4), params, 5, hidden=0.5)
+    assert not np.array_equal(np.asarray(once[1]), np.asarray(other[1]))
+
+
+@pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16, jnp.float32])
+def test_masks_have_the_dtype_of_the_parameters(dtype: Any) -> None:
+    masks = dropout_masks(KEY, network((4, 3, 2), dtype=dtype), 5, inputs=0.5)
+    assert masks[0] is not None
+    assert masks[0].dtype == dtype
+
+
+@pytest.mark.parametrize("name", ["inputs", "hidden"])
+@pytest.mark.parametrize("rate", [-0.1, 1, 1.5, float("nan")])
+def test_a_rate_that_is_no_probability_of_dropping_is_refused(
+    name: str, rate: float
+) -> None:
+    text = f"`{name}` must be a probability of dropping in [0, 1), got {rate}."
+    rates: Any = {name: rate}
+    with pytest.raises(ValueError, match=f"^{re.escape(text)}$"):
+        dropout_masks(KEY, network((4, 3, 2)), 5, **rates)
+
+
+@pytest.mark.parametrize("rates", [(), (0.5, 0.5)])
+def test_another_number_of_rates_is_refused(rates: Any) -> None:
+    text = f"`hidden` must be one rate, or one per hidden layer (1), got {len(rates)}."
+    with pytest.raises(ValueError, match=f"^{re.escape(text)}$"):
+        dropout_masks(KEY, network((4, 3, 2)), 5, hidden=rates)
+
+
+def test_what_are_no_parameters_is_refused() -> None:
+    with pytest.raises(TypeError, match="^`params` must be a non-empty tuple of Layer"):
+        dropout_masks(KEY, (), 5)

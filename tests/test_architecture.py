@@ -1,0 +1,81 @@
+"""Which room may import which, and where autodiff may be: read off the source."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "src" / "handgrad"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+ROOMS = {
+    "network": set[str](),
+    "gradcheck": set[str](),
+    "byproducts": {"network"},
+    "transport": {"network"},
+    "training": {"network", "gradcheck", "byproducts", "transport"},
+}
+AUTODIFF = {
+    *("grad", "value_and_grad", "vjp", "jvp", "linearize", "linear_transpose"),
+    *("jacfwd", "jacrev", "jacobian", "hessian", "checkpoint"),
+}
+
+
+def room(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0]
+
+
+def imported_rooms(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        modules = []
+        if isinstance(node, ast.ImportFrom):
+            modules = [node.module or ""]
+        elif isinstance(node, ast.Import):
+            modules = [alias.name for alias in node.names]
+        for module in modules:
+            first, *rest = module.split(".")
+            if first == "handgrad":
+                # `import handgrad` is the network's names and check_gradients.
+                yield from rest[:1] or ["network", "gradcheck"]
+
+
+def autodiff_calls(tree: ast.AST) -> Iterator[str]:
+    """jax.grad and its kin, by attribute of jax or by import from it."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            if node.value.id == "jax" and node.attr in AUTODIFF:
+                yield f"jax.{node.attr}"
+        elif isinstance(node, ast.ImportFrom) and (node.module or "")[:3] == "jax":
+            yield from (a.name for a in node.names if a.name in AUTODIFF)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_imports_point_one_way(path: Path) -> None:
+    if path.parent == PACKAGE:
+        return
+    allowed = ROOMS[room(path)] | {room(path)}
+    assert set(imported_rooms(ast.parse(path.read_text("utf-8")))) <= allowed
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_autodiff_is_the_judge_and_never_a_part(path: Path) -> None:
+    if room(path) != "gradcheck":
+        assert list(autodiff_calls(ast.parse(path.read_text("utf-8")))) == []
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ("jax.grad(f)", ["jax.grad"]),
+        ("from jax import jvp as j", ["jvp"]),
+        ("handgrad.value_and_grad(p, x, y)", []),
+    ],
+)
+def test_the_scan_sees_autodiff(source: str, found: list[str]) -> None:
+    assert list(autodiff_calls(ast.parse(source))) == found
+
+
+def test_the_scan_sees_an_import() -> None:
+    source = "from handgrad.training.loop import State\nimport handgrad"
+    found = set(imported_rooms(ast.parse(source)))
+    assert found == {"training", "network", "gradcheck"}

@@ -1,0 +1,158 @@
+"""TOML is read strictly, and what is written reads back equal."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from handgrad.training import (
+    Settings,
+    TrainingError,
+    check_settings,
+    load_settings,
+    save_settings,
+)
+from handgrad.training.settings import Data, Model, Optimizer, Schedule, Training
+
+CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.toml"))
+MINIMAL = """
+name = "minimal"
+[data]
+source = "digits"
+[model]
+hidden = [8, 4]
+[optimizer]
+name = "adam"
+learning_rate = 1
+[training]
+epochs = 1
+batch_size = 16
+"""
+
+numbers = st.floats(allow_nan=False, allow_infinity=False)
+words = st.text(st.characters(categories=["L", "N"]), min_size=1, max_size=8)
+arguments = st.dictionaries(
+    words, numbers | st.booleans() | words | st.integers(-9, 9), max_size=3
+)
+all_settings = st.builds(
+    Settings,
+    name=words,
+    data=st.builds(Data, source=st.sampled_from(["digits", "idx"]), path=words),
+    model=st.builds(
+        Model,
+        hidden=st.lists(st.integers(1, 9), max_size=3).map(tuple),
+        activation=words | st.lists(words, max_size=3).map(tuple),
+        input_dropout=numbers,
+    ),
+    optimizer=st.builds(
+        Optimizer,
+        name=words,
+        learning_rate=numbers,
+        arguments=arguments,
+        schedule=st.builds(Schedule, name=words, arguments=arguments),
+    ),
+    training=st.builds(Training, epochs=st.integers(1, 9), batch_size=st.just(1)),
+)
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "case.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_every_config_loads(path: Path) -> None:
+    settings = load_settings(path)
+    source = settings.data.source
+    if source == "idx":  # its folder comes with --data.path
+        settings = replace(settings, data=replace(settings.data, path="given later"))
+    check_settings(settings)
+    assert settings.name == path.stem
+
+
+def test_what_is_not_given_has_its_default(tmp_path: Path) -> None:
+    settings = load_settings(write(tmp_path, MINIMAL))
+    assert settings == Settings(
+        "minimal",
+        Data("digits"),
+        Model((8, 4)),
+        Optimizer("adam", 1.0),
+        Training(1, 16),
+    )
+    assert isinstance(settings.optimizer.learning_rate, float)
+
+
+@given(settings=all_settings)
+def test_what_is_written_reads_back_equal(
+    tmp_path_factory: pytest.TempPathFactory, settings: Settings
+) -> None:
+    path = tmp_path_factory.mktemp("settings") / "settings.toml"
+    save_settings(settings, path)
+    assert load_settings(path) == settings
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (
+            "batch_size",
+            "batchsize",
+            "`training.batchsize` in {path} is not a setting. "
+            "The nearest valid key is `training.batch_size`.",
+        ),
+        ("[model]", "[modle]", "`modle` in {path} is not a setting. The nearest valid"),
+        ("epochs = 1", "", "`training.epochs` is missing from {path}: add an integer."),
+        ('source = "digits"', "", "is missing from {path}: add 'digits' or 'idx'."),
+        ("[training]", "", "`optimizer.epochs` in {path} is not a setting."),
+        (
+            "[training]\nepochs = 1\nbatch_size = 16",
+            "",
+            "`training` is missing from {path}: add a table.",
+        ),
+        (
+            "epochs = 1",
+            "epochs = 1.5",
+            "`training.epochs` in {path} must be an integer, got 1.5.",
+        ),
+        ("epochs = 1", "epochs = true", "must be an integer, got True."),
+        ("rate = 1", "rate = '1'", "must be a number, got '1'."),
+        ("rate = 1", "rate = false", "must be a number, got False."),
+        ("[8, 4]", "8", "`model.hidden` in {path} must be a list, each item an inte"),
+        ("[8, 4]", "[8, 'x']", "must be a list, each item an integer, got [8, 'x']."),
+        (
+            "[8, 4]",
+            "[8]\nactivation = [1]",
+            "must be a string or a list, each item a string, got [1].",
+        ),
+        ('"digits"', '"digit"', "must be 'digits' or 'idx', got 'digit'."),
+        ('name = "adam"', "name = 3", "`optimizer.name` in {path} must be a string"),
+        ('"minimal"', '"minimal"\nseed = "0"', "`seed` in {path} must be an integer"),
+        ("[data]", "data = 3\n[d]", "is not a setting. The nearest valid key"),
+        ("rate = 1", "rate = 1\nschedule = 3", "must be a table, got 3."),
+        ("rate = 1", "rate = 1\narguments = 3", "must be a table, got 3."),
+        ("rate = 1", "rate = ", "`config` {path} must be TOML: "),
+    ],
+)
+def test_what_is_wrong_is_named_with_file_and_key(
+    tmp_path: Path, old: str, new: str, message: str
+) -> None:
+    assert old in MINIMAL
+    path = write(tmp_path, MINIMAL.replace(old, new))
+    with pytest.raises(TrainingError) as refused:
+        load_settings(path)
+    assert message.format(path=path) in str(refused.value)
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match=r"got .*none.toml: No such file"):
+        load_settings(tmp_path / "none.toml")
+
+
+def test_a_file_that_is_not_text_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "case.toml"
+    path.write_bytes(b"\xff\xfe")
+    with pytest.raises(TrainingError, match=r"`config` .* must be TOML"):
+        load_settings(path)
