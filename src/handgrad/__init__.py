@@ -3,8 +3,10 @@
     params = handgrad.init(jax.random.key(0), (784, 128, 10))
     value, grads = handgrad.value_and_grad(params, x, labels)
 
-`handgrad.network` holds the derivation; `handgrad.gradcheck` checks any gradient;
-`handgrad.training` trains (extra ``train``).
+`handgrad.network` holds the derivation; `handgrad.gradcheck` checks any gradient and
+says what is wrong with it; `handgrad.byproducts` is what else a backward pass pays for;
+`handgrad.transport` carries the error back in other ways; `handgrad.training` trains
+(extra ``train``).
 """
 
 from handgrad.gradcheck import GradientMismatch as GradientMismatch

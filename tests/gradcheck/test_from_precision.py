@@ -63,6 +63,36 @@ def test_noise_that_no_dtype_makes_is_unknown() -> None:
     assert [leaf.cause for leaf in report.leaves] == ["unknown"]
 
 
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        lambda w: jnp.ones_like(w),
+        lambda w: jnp.ones_like(w) * jnp.cos(jnp.arange(12.0))[None, :],
+        lambda w: jnp.cos(jnp.arange(30.0))[:, None] * jnp.sin(jnp.arange(12.0)),
+    ],
+    ids=["constant", "one row", "rank 1"],
+)
+def test_pattern_as_small_as_rounding_in_bfloat16_is_unknown(pattern: Any) -> None:
+    w, x = jnp.asarray(W, jnp.float32), jnp.asarray(X, jnp.float32)
+
+    def gradient(w: Any, x: Any) -> Any:
+        found = jax.grad(loss)(w, x)
+        return found + 2**-8 * jnp.sqrt(jnp.mean(found**2)) * pattern(w)
+
+    report = check_gradients(loss, gradient, w, x)
+    assert [leaf.cause for leaf in report.leaves] == ["unknown"]
+
+
+def test_constant_as_small_as_rounding_is_unknown_in_a_vector_too() -> None:
+    w = jnp.linspace(1.0, 2.0, 80)
+    report = check_gradients(
+        lambda w: jnp.sum(jnp.sin(7 * w)),
+        lambda w: 7 * jnp.cos(7 * w) + 0.01,
+        w,
+    )
+    assert [leaf.cause for leaf in report.leaves] == ["unknown"]
+
+
 def test_simple_numbers_are_no_proof_of_narrow_arithmetic() -> None:
     """Where the truth is made of bfloat16 numbers, so is much that is wrong."""
     w = jnp.array([1.0, 2.0, 3.0, 4.0, 5.0])

@@ -1,6 +1,8 @@
 """Every planted bug is caught, its leaves are named exactly, and so is its cause."""
 
 import functools
+from dataclasses import replace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -30,6 +32,7 @@ NAMED = {bug.name: bug for bug in BUGS}
 BY_CATALOGUE = (
     "b3_softmax_prime",
     "b6_stale_weight",
+    "b6_untransposed",
     "b7_missing",
     "b7_missing_first",
     "b7_missing_last",
@@ -43,36 +46,39 @@ BY_CATALOGUE = (
 )
 """What the numbers alone do not tell: h' may be anything."""
 
+RELEVANT = (*BY_CATALOGUE, "b3_class_index", "b3_textbook", "b5_shape", "momentum")
+"""Entries of the catalogue for the test to choose from; all would be slow."""
+
 
 def home(bug: Bug) -> Network:
-    """The first network where the bug shows."""
+    """The deepest network where the bug shows."""
     dtype = jnp.float64 if bug.needs == "float64" else jnp.float32
-    return next(network for network in NETWORKS if applies(bug, network, dtype))
+    fitting = [network for network in NETWORKS if applies(bug, network, dtype)]
+    return max(fitting, key=lambda network: len(network.sizes))
 
 
 @functools.cache
-def ground(network: Network, needs: str) -> tuple[Problem, Grounds]:
-    """A problem, and what verdicts on it rest on; shared by the bugs that fit it."""
+def ground(network: Network, needs: str) -> tuple[Problem, Question, Grounds]:
+    """A problem, its right gradient, and what verdicts on it rest on."""
+    dtype = jnp.float64 if needs == "float64" else jnp.float32
     with jax.enable_x64(needs == "float64"):
-        dtype = jnp.float64 if needs == "float64" else jnp.float32
         point = problem(network, 0, dtype, needs)
-        right = right_gradient(point.h)
-        return point, prepare(Question(point.loss, right, point.params, point.args))
-
-
-def examined(bug: Bug, known: tuple[Variant, ...] = ()) -> Report:
-    """The report on a bug at home."""
-    point, grounds = ground(home(bug), bug.needs)
-    with jax.enable_x64(bug.needs == "float64"):
         question = Question(
-            point.loss,
-            bug.gradient(point.h),
+            jax.jit(point.loss),
+            right_gradient(point.h),
             point.params,
             point.args,
             point.alternatives,
-            known,
         )
-        return examine(question, grounds)
+        return point, question, prepare(question)
+
+
+def examined(bug: Bug, network: Network, known: tuple[Variant, ...] = ()) -> Report:
+    """The report on a bug in a network."""
+    point, right, grounds = ground(network, bug.needs)
+    with jax.enable_x64(bug.needs == "float64"):
+        wrong = bug.gradient(point.h)
+        return examine(replace(right, gradient=wrong, catalogue=known), grounds)
 
 
 def spoiled(bug: Bug) -> list[str]:
@@ -94,7 +100,7 @@ def test_every_equation_and_every_activation_is_spoiled() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_bug_is_caught_and_its_leaves_are_named_exactly(name: str) -> None:
     bug = NAMED[name]
-    report = examined(bug)
+    report = examined(bug, home(bug))
     assert [leaf.path for leaf in report.wrong] == spoiled(bug)
     told = "unknown" if name in BY_CATALOGUE else bug.cause
     assert {leaf.cause for leaf in report.wrong} == {told}, str(report)
@@ -104,39 +110,42 @@ def test_bug_is_caught_and_its_leaves_are_named_exactly(name: str) -> None:
 @functools.cache
 def known(network: Network) -> tuple[Variant, ...]:
     """The catalogue for a network, each entry evaluated once and not once per bug."""
-    h = problem(network, 0, jnp.float32).h
 
     def once(variant: Variant) -> Variant:
-        cached = functools.cache(lambda: variant.gradient(*arguments[0]))
-        arguments = []
+        found: dict[str, Any] = {}
 
-        def gradient(*args):
-            arguments.append(args)
-            return cached()
+        def gradient(params: Any, *args: Any) -> Any:
+            dtype = str(params[0].weight.dtype)
+            if dtype not in found:
+                found[dtype] = variant.gradient(params, *args)
+            return found[dtype]
 
         return variant._replace(gradient=gradient)
 
-    return tuple(map(once, catalogue(*h)))
+    found = catalogue(*problem(network, 0, jnp.float32).h)
+    assert len(found) == len(BUGS)
+    return tuple(once(variant) for variant in found if variant.name in RELEVANT)
 
 
-@pytest.mark.parametrize("name", BY_CATALOGUE)
+@pytest.mark.parametrize(
+    "name", [name for name in BY_CATALOGUE if not NAMED[name].harmless]
+)
 def test_catalogue_tells_what_the_numbers_do_not(name: str) -> None:
     bug = NAMED[name]
-    report = examined(bug, known(home(bug)))
+    report = examined(bug, home(bug), known(home(bug)))
     assert {leaf.cause for leaf in report.wrong} == {bug.cause}
     assert bug.says in report.wrong[0].explanation
 
 
 @pytest.mark.parametrize(
     ("network", "needs"),
-    [(NETWORKS[0], ""), (NETWORKS[0], "weights"), (NETWORKS[0], "soft")]
-    + [(network, "") for network in NETWORKS[1:]],
+    [(network, "") for network in NETWORKS]
+    + [(NETWORKS[1], "weights"), (NETWORKS[1], "soft")],
     ids=lambda value: getattr(value, "name", value),
 )
 def test_backward_pass_without_a_bug_is_right(network: Network, needs: str) -> None:
-    point, grounds = ground(network, needs)
-    right = right_gradient(point.h)
-    report = examine(Question(point.loss, right, point.params, point.args), grounds)
+    _, question, grounds = ground(network, needs)
+    report = examine(question, grounds)
     assert report.ok
     assert not report.untested
 
@@ -159,18 +168,16 @@ def test_its_loss_is_that_of_the_package(network: Network) -> None:
 )
 def test_bug_is_harmless_where_it_says_so(bug: Bug, activation: str) -> None:
     network = next(n for n in NETWORKS if n.activation == activation)
-    point, grounds = ground(network, "")
-    gradient = bug.gradient(point.h)
-    question = Question(point.loss, gradient, point.params, point.args)
-    assert examine(question, grounds).ok
+    assert examined(bug, network).ok
 
 
 def test_sixty_gradients_are_distinct() -> None:
     """Two bugs may write one mistake in two places; sixty are mistakes of their own."""
     seen = set()
     for bug in BUGS:
-        point, _ = ground(home(bug), bug.needs)
-        found = bug.gradient(point.h)(point.params, *point.args)
+        point, _, _ = ground(home(bug), bug.needs)
+        with jax.enable_x64(bug.needs == "float64"):
+            found = bug.gradient(point.h)(point.params, *point.args)
         leaves = [np.asarray(leaf).ravel() for leaf in jax.tree.leaves(found)]
         shapes = [leaf.shape for leaf in jax.tree.leaves(found)]
         figures = [f"{v:.4g}" for leaf in leaves for v in (*leaf[:4], *leaf[-4:])]

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from gradcheck.cases import BIAS, WEIGHT, check, right, spoiled
+from matplotlib.patches import Rectangle
 
 from handgrad.gradcheck import Leaf, Report
 from handgrad.gradcheck.figure import figure, strictest
@@ -100,9 +101,9 @@ def test_figure_draws_every_leaf_its_floor_and_its_cause(tmp_path: Path) -> None
     drawn = report.figure()
     (axes,) = drawn.axes
     assert [t.get_text() for t in axes.get_yticklabels()] == [BIAS, WEIGHT]
-    bars = [patch.get_width() for patch in axes.patches]
+    bars = [p.get_width() for p in axes.patches if isinstance(p, Rectangle)]
     assert bars == pytest.approx([leaf.floor for leaf in report.leaves])
-    points = [float(line.get_xdata()[0]) for line in axes.lines]
+    points = [float(np.asarray(line.get_xdata())[0]) for line in axes.lines]
     assert points == pytest.approx([strictest(leaf) for leaf in report.leaves])
     assert points[0] < bars[0]
     assert points[1] > bars[1]

@@ -69,7 +69,7 @@ class Evidence:
             (abs(projection(residual, self.truth)), self.floor.along_gradient),
             (abs(projection(residual, self.parameter)), self.floor.along_parameter),
         )
-        return max(_ratio(figure, limit * stretch) for figure, limit in figures)
+        return max(ratio(figure, limit * stretch) for figure, limit in figures)
 
     def explained_by(self, prediction: np.ndarray) -> bool:
         """Whether the candidate is ``prediction`` up to rounding.
@@ -98,7 +98,8 @@ class Evidence:
         return tuple(int(i) for i in np.unravel_index(flat, distance.shape))
 
 
-def _ratio(figure: float, limit: float) -> float:
+def ratio(figure: float, limit: float) -> float:
+    """A figure in units of its limit, which may be 0."""
     if figure == 0:
         return 0.0
     return figure / limit if limit > 0 else np.inf

@@ -108,12 +108,18 @@ def weight_decay(case: Case) -> Iterator[Claim]:
             "in the loss. Leave it to the optimiser, or add it to the loss."
         )
         yield Claim.same("weight_decay", paths, said)
-    for t, paths in fitted(case, lambda s: np.sign(s.parameter)):
+    for t, paths in fitted(case, _signs):
         said = (
             f"The gradient plus {t:.4g} times the sign of the parameter: an L1 penalty "
             "that is not in the loss."
         )
         yield Claim.same("weight_decay", paths, said)
+
+
+def _signs(leaf: Evidence) -> np.ndarray:
+    """The signs of the parameter; 0 if all are alike, and tell it from no constant."""
+    signs = np.sign(leaf.parameter)
+    return signs if signs.size and signs.min() < signs.max() else 0 * signs
 
 
 def named_factors(case: Case) -> Iterator[tuple[float, str]]:

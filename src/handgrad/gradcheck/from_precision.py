@@ -79,13 +79,21 @@ def _noise(leaf: Evidence) -> str:
 
 
 def _incoherent(leaf: Evidence) -> bool:
+    """Whether the residual points nowhere: not along g, theta or 1, nor of low rank."""
     r = leaf.residual
-    for p in (leaf.truth, leaf.parameter):
+    for p in (leaf.truth, leaf.parameter, np.ones_like(r)):
         if p.any():
             cosine = abs(float(np.sum(r * p))) / np.linalg.norm(r) / np.linalg.norm(p)
             if cosine > 4 / np.sqrt(r.size):
                 return False
     if r.ndim != 2 or min(r.shape) < 8:
         return True
-    strongest = np.linalg.norm(r, 2) ** 2
-    return bool(np.sum(r * r) > strongest * min(r.shape) / 8)
+    return bool(np.sum(r * r) > _strongest(r) * min(r.shape) / 8)
+
+
+def _strongest(matrix: np.ndarray) -> float:
+    """The square of the largest singular value, nearly: a few power iterations."""
+    v = np.random.default_rng(0).standard_normal(matrix.shape[1])
+    for _ in range(20):
+        v = matrix.T @ (matrix @ (v / np.linalg.norm(v)))
+    return float(np.linalg.norm(v))

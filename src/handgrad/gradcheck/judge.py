@@ -30,10 +30,15 @@ _HAVE_FLOAT64 = ("cpu", "gpu", "cuda", "rocm")
 
 @contextlib.contextmanager
 def float64() -> Iterator[None]:
-    """64-bit types, standard promotion and a device that has float64, for a while."""
+    """64-bit types, and a device that has them, for a while.
+
+    Types are promoted and products computed in JAX's standard ways meanwhile, whatever
+    the caller set for his own.
+    """
     with contextlib.ExitStack() as stack:
         stack.enter_context(jax.enable_x64(True))
         stack.enter_context(jax.numpy_dtype_promotion("standard"))
+        stack.enter_context(jax.default_matmul_precision("highest"))
         if jax.default_backend() not in _HAVE_FLOAT64:
             stack.enter_context(jax.default_device(jax.devices("cpu")[0]))
         yield

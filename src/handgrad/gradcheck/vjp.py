@@ -54,9 +54,10 @@ def check_vjp(
       'sign'
     """
     key = jax.random.key(0) if key is None else key
+    cotangent = _cotangent(key, fwd(*primals)[0])
     fixed = tuple(i % len(primals) for i in nondiff_argnums)
     moving = tuple(i for i in range(len(primals)) if i not in fixed)
-    cotangent = _cotangent(key, fwd(*primals)[0])
+    params = tuple(primals[i] for i in moving)
 
     def put(params: tuple[Any, ...]) -> list[Any]:
         merged = list(primals)
@@ -72,9 +73,7 @@ def check_vjp(
         came = bwd(*(primals[i] for i in fixed), residuals, _match(u, output))
         return _inner(u, output), _full(came, params)
 
-    return check_gradients(
-        loss, gradient, tuple(primals[i] for i in moving), cotangent, key=key, **options
-    )
+    return check_gradients(loss, gradient, params, cotangent, key=key, **options)
 
 
 def _cotangent(key: jax.Array, output: Any) -> Any:

@@ -1,0 +1,143 @@
+"""How the gradients of single samples spread around their mean, parameter by parameter.
+
+(g_i)^2 of a weight is a^2 delta^2, elementwise: the second moment is B4 of the squared
+pair. All are in the structure of the parameters, float32 or wider.
+"""
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+from handgrad.byproducts.pairs import (
+    stacked_pairs,
+    total_weight,
+    unweight,
+    wide_pairs,
+)
+from handgrad.network.affine import bias_gradient, weight_gradient
+from handgrad.network.types import Deltas, Layer, Params, Trace
+
+
+def mean_gradient(
+    trace: Trace, deltas: Deltas, *, weights: ArrayLike | None = None
+) -> Params:
+    """`gradients` in float32 or wider, to be squared and subtracted."""
+    total = total_weight(trace, weights)
+    return tuple(
+        Layer(weight_gradient(a, delta, total), bias_gradient(delta, total))
+        for a, delta in wide_pairs(trace, deltas)
+    )
+
+
+def second_moment(
+    trace: Trace, deltas: Deltas, *, weights: ArrayLike | None = None
+) -> Params:
+    """sum_i w_i g_i^2 / sum_i w_i, elementwise; not centred.
+
+    Args:
+      trace, deltas, weights: of one backward pass; see `handgrad.byproducts`. Deltas
+        with a leading axis, of `exact_deltas`, are summed over it.
+
+    Returns:
+      Layers in the structure and shapes of the parameters, float32 or wider.
+
+    Raises:
+      ValueError: if trace, deltas and weights do not fit each other.
+
+    Source: Dangel et al. 2020, "BackPACK", appendix A.1 (second moment).
+    """
+    total = total_weight(trace, weights)
+    layers = []
+    for a, delta in stacked_pairs(trace, deltas):
+        squares = jnp.sum(delta * unweight(delta, weights), axis=0)
+        layers.append(
+            Layer(weight_gradient(a * a, squares, total), bias_gradient(squares, total))
+        )
+    return tuple(layers)
+
+
+def fisher_diagonal(
+    trace: Trace, deltas: Deltas, *, weights: ArrayLike | None = None
+) -> Params:
+    """The diagonal of the empirical Fisher matrix sum_i w_i g_i g_i^T / sum_i w_i.
+
+    That is `second_moment` by definition. With deltas of `sampled_deltas` it is the
+    Monte Carlo estimate of the true one, and with `exact_deltas` the true one, which is
+    `ggn_diagonal`.
+
+    Args:
+      trace, deltas, weights: of one backward pass; see `handgrad.byproducts`.
+
+    Returns:
+      Layers in the structure and shapes of the parameters, float32 or wider.
+
+    Raises:
+      ValueError: if trace, deltas and weights do not fit each other.
+
+    Source: Kunstner et al. 2019, "Limitations of the empirical Fisher", equation 3.
+    """
+    return second_moment(trace, deltas, weights=weights)
+
+
+def variance(
+    trace: Trace, deltas: Deltas, *, weights: ArrayLike | None = None
+) -> Params:
+    """Var = sum_i w_i (g_i - gbar)^2 / sum_i w_i, elementwise, gbar the gradient.
+
+    The variance of this batch; times m / (m - 1) it estimates that of the population.
+    It is computed as second moment minus gbar^2, so its error is that of the second
+    moment, and it is never negative.
+
+    Args:
+      trace, deltas, weights: of one backward pass; see `handgrad.byproducts`.
+
+    Returns:
+      Layers in the structure and shapes of the parameters, float32 or wider.
+
+    Raises:
+      ValueError: if trace, deltas and weights do not fit each other.
+
+    Source: Dangel et al. 2020, "BackPACK", appendix A.1 (variance).
+    """
+    return centred(
+        second_moment(trace, deltas, weights=weights),
+        mean_gradient(trace, deltas, weights=weights),
+    )
+
+
+def gradient_snr(
+    trace: Trace, deltas: Deltas, *, weights: ArrayLike | None = None
+) -> Params:
+    """r = gbar^2 / Var, elementwise: how much of a parameter's gradient is signal.
+
+    Args:
+      trace, deltas, weights: of one backward pass; see `handgrad.byproducts`.
+
+    Returns:
+      Layers in the structure and shapes of the parameters, float32 or wider; 0 where
+      the gradient is 0, and infinite where it is not and all samples agree.
+
+    Raises:
+      ValueError: if trace, deltas and weights do not fit each other.
+
+    Source: Liu et al. 2020, "Understanding why neural networks generalize well through
+    GSNR of parameters", equation 1.
+    """
+    mean = mean_gradient(trace, deltas, weights=weights)
+    moment = second_moment(trace, deltas, weights=weights)
+    return signal_to_noise(mean, centred(moment, mean))
+
+
+def centred(moment: Params, mean: Params) -> Params:
+    """E[g^2] - E[g]^2, not below 0."""
+    return jax.tree.map(lambda m, g: jnp.maximum(m - g * g, 0), moment, mean)
+
+
+def signal_to_noise(mean: Params, variance: Params) -> Params:
+    """g^2 / Var, and 0 where g is 0."""
+
+    def ratio(g: jax.Array, var: jax.Array) -> jax.Array:
+        silent = g == 0
+        return jnp.where(silent, 0, g * g / jnp.where(silent, 1, var))
+
+    return jax.tree.map(ratio, mean, variance)

@@ -1,0 +1,84 @@
+"""The gradient noise scale: how large a batch is worth its cost."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+from handgrad.byproducts.moments import mean_gradient
+from handgrad.byproducts.per_sample import per_sample_norms
+from handgrad.network.checks import check_weights
+from handgrad.network.softmax_nll import mean_loss
+from handgrad.network.types import Deltas, Params, Trace
+
+
+class NoiseScale(NamedTuple):
+    """Unbiased estimates of |G|^2 and tr(Sigma), G the gradient of the population.
+
+    Both are noisy, and their ratio is biased: average each over steps (a `tree.map` of
+    this tuple will do), and only then take the ratio.
+    """
+
+    squared_norm: jax.Array  # |G|^2, scalar; below 0 where noise hides it
+    variance: jax.Array  # tr(Sigma) of one sample's gradient, scalar
+
+    @property
+    def critical_batch_size(self) -> jax.Array:
+        """B_simple = tr(Sigma) / |G|^2, in samples; infinite if |G|^2 is not positive.
+
+        Below it, a batch twice as large halves the steps; above it, it is wasted.
+        """
+        seen = self.squared_norm > 0
+        return jnp.where(
+            seen, self.variance / jnp.where(seen, self.squared_norm, 1), jnp.inf
+        )
+
+
+def noise_scale(
+    trace: Trace, deltas: Deltas, *, weights: ArrayLike | None = None
+) -> NoiseScale:
+    """The noise scale from one batch: its m samples against their mean.
+
+    E |g_i|^2 = |G|^2 + tr(Sigma) and E |gbar|^2 = |G|^2 + tr(Sigma) / m, so
+
+        |G|^2     = (m |gbar|^2 - mean_i |g_i|^2) / (m - 1)
+        tr(Sigma) = (mean_i |g_i|^2 - |gbar|^2) m / (m - 1)
+
+    With weights, m is (sum w)^2 / sum w^2: the number of samples if w is a mask.
+
+    Args:
+      trace, deltas, weights: of one backward pass over at least two samples.
+
+    Returns:
+      The two estimates, and `critical_batch_size`; NaN if fewer than two samples count.
+
+    Raises:
+      ValueError: if trace, deltas and weights do not fit each other.
+
+    Source: McCandlish et al. 2018, "An empirical model of large-batch training",
+    equation 2.9 (the scale) and A.2, A.3 (the estimates, with B_small = 1, B_big = m).
+    """
+    norms = per_sample_norms(trace, deltas, weights=weights)
+    return noise_from(norms, mean_gradient(trace, deltas, weights=weights), weights)
+
+
+def noise_from(norms: jax.Array, mean: Params, weights: ArrayLike | None) -> NoiseScale:
+    """`noise_scale` from |g_i|, (m,), and the mean gradient, already known."""
+    weights = check_weights(weights, norms.shape[0])
+    of_one = mean_loss(norms * norms, weights)
+    of_mean = sum(
+        (jnp.sum(leaf * leaf) for leaf in jax.tree.leaves(mean)), jnp.zeros_like(of_one)
+    )
+    samples = _effective_samples(weights, norms)
+    return NoiseScale(
+        squared_norm=(samples * of_mean - of_one) / (samples - 1),
+        variance=(of_one - of_mean) * samples / (samples - 1),
+    )
+
+
+def _effective_samples(weights: jax.Array | None, norms: jax.Array) -> jax.Array:
+    if weights is None:
+        return jnp.asarray(norms.shape[0], norms.dtype)
+    weights = weights.astype(norms.dtype)
+    return jnp.square(weights.sum()) / jnp.square(weights).sum()

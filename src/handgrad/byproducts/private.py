@@ -1,0 +1,151 @@
+"""Differentially private SGD on top of the clipped sum.
+
+    poisson_batch(key, ...)                      -> indices and weights, of static shape
+    private_gradient(key, trace, deltas, ...)    -> a gradient that any optimiser takes
+    `handgrad.byproducts.budget`                 -> what it costs in epsilon
+
+The noise is drawn in floating point, so it is Gaussian up to rounding only; whoever
+needs more than research should read Mironov 2012, "On significance of the least
+significant bits for differential privacy".
+"""
+
+import math
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+from handgrad.byproducts.per_sample import clipped_gradient
+from handgrad.network.types import Deltas, Params, Trace, accumulation_dtype
+
+
+class PoissonBatch(NamedTuple):
+    """A batch of random size, padded to a fixed one by rows of weight 0."""
+
+    indices: jax.Array  # (capacity,) int32, into the data; 0 where padded
+    weights: jax.Array  # (capacity,) float32, 1, and 0 where padded: pass as `weights`
+    dropped: jax.Array  # scalar int32, drawn but beyond the capacity: must be 0
+
+
+def poisson_batch(
+    key: jax.Array, samples: int, rate: float, capacity: int
+) -> PoissonBatch:
+    """Every one of ``samples`` is in the batch with probability ``rate``, by itself.
+
+    The sampling that the accountant assumes. Its amplification by sampling does not
+    hold for batches of fixed size, nor if samples are dropped.
+
+    Args:
+      key: a PRNG key, consumed here.
+      samples: n, the size of the data set.
+      rate: q, in [0, 1]; the expected batch size is q n.
+      capacity: the fixed number of rows; see `poisson_capacity`.
+
+    Returns:
+      Indices into the data and weights, and how many samples found no room.
+
+    Raises:
+      ValueError: for a rate outside [0, 1], or a capacity outside 1 ... n.
+
+    Source: Abadi et al. 2016, section 3.1 (lots); Mironov et al. 2019 (Poisson).
+    """
+    _check_rate(rate)
+    if not 1 <= capacity <= samples:
+        raise ValueError(
+            f"`capacity` must be in 1 ... {samples}, the number of samples, "
+            f"got {capacity}."
+        )
+    drawn = jax.random.bernoulli(key, rate, (samples,))
+    (indices,) = jnp.nonzero(drawn, size=capacity, fill_value=0)
+    count = jnp.sum(drawn, dtype=jnp.int32)
+    rows = jnp.arange(capacity, dtype=jnp.int32)
+    return PoissonBatch(
+        indices.astype(jnp.int32),
+        (rows < count).astype(jnp.float32),
+        jnp.maximum(count - capacity, 0),
+    )
+
+
+def poisson_capacity(samples: int, rate: float, *, tail: float = 1e-12) -> int:
+    """Rows enough that one batch overflows with a probability of at most ``tail``.
+
+    Bernstein's inequality: P(X >= q n + t) <= exp(-t^2 / (2 (q (1-q) n + t / 3))).
+
+    Raises:
+      ValueError: for a rate outside [0, 1].
+
+    Example:
+      >>> poisson_capacity(60_000, 0.01)
+      791
+    """
+    _check_rate(rate)
+    s = -math.log(tail)
+    margin = s / 3 + math.sqrt(s * s / 9 + 2 * s * rate * (1 - rate) * samples)
+    return min(samples, max(1, math.ceil(rate * samples + margin)))
+
+
+def private_gradient(
+    key: jax.Array,
+    trace: Trace,
+    deltas: Deltas,
+    *,
+    clip_norm: ArrayLike,
+    noise_multiplier: ArrayLike,
+    expected_batch_size: ArrayLike,
+    per_layer: bool = False,
+    automatic: bool = False,
+    gamma: float = 0.01,
+    weights: ArrayLike | None = None,
+) -> Params:
+    """(sum_i w_i c_i g_i + sigma C N(0, I)) / (q n): the gradient of DP-SGD.
+
+    The noise is scaled to the sum, whose sensitivity to one sample is C, and only then
+    both are divided; not by the size of this batch, which is private, but by what is
+    expected of it. With sigma = 0, C infinite and q n = m it is `gradients`. Clipping,
+    sum and noise are in float32 or wider, whatever the parameters are.
+
+    Args:
+      key: a PRNG key, consumed here. ``jax.random.key(seed, impl="rbg")`` makes one
+        whose noise is cheaper than that of the default.
+      trace, deltas: of one backward pass.
+      clip_norm, per_layer, automatic, gamma: as in `clipped_gradient`; clip_norm is C.
+      noise_multiplier: sigma, the noise's standard deviation over C.
+      expected_batch_size: q n, in samples.
+      weights: 0 or 1 for each sample, as `poisson_batch` gives them, and as `deltas`
+        was given them. Larger ones would break the guarantee.
+
+    Returns:
+      Layers in the structure, shapes and dtypes of the parameters.
+
+    Raises:
+      ValueError: if trace, deltas and weights do not fit each other.
+
+    Source: Abadi et al. 2016, "Deep learning with differential privacy", algorithm 1.
+    """
+    dtype = trace.logits.dtype
+    wide = accumulation_dtype(dtype)
+    total = clipped_gradient(
+        *jax.tree.map(lambda leaf: leaf.astype(wide), (trace, deltas)),
+        clip_norm=clip_norm,
+        per_layer=per_layer,
+        automatic=automatic,
+        gamma=gamma,
+        divide_by=1,
+        weights=weights,
+    )
+    leaves, structure = jax.tree.flatten(total)
+    sigma, size = jnp.asarray(noise_multiplier, wide), jnp.asarray(expected_batch_size)
+    # Without noise C may be infinite, and 0 times infinity is not 0.
+    scale = jnp.where(sigma == 0, 0, sigma * jnp.asarray(clip_norm, wide))
+    noisy = [
+        (leaf + scale * jax.random.normal(k, leaf.shape, wide)) / size.astype(wide)
+        for leaf, k in zip(leaves, jax.random.split(key, len(leaves)), strict=True)
+    ]
+    noisy = [leaf.astype(dtype) for leaf in noisy]
+    return jax.tree.unflatten(structure, noisy)
+
+
+def _check_rate(rate: float) -> None:
+    if not 0 <= rate <= 1:
+        raise ValueError(f"`rate` must be a probability in [0, 1], got {rate}.")

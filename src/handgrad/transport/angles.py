@@ -1,0 +1,44 @@
+"""How far a gradient points away from the exact one."""
+
+import jax
+import jax.numpy as jnp
+
+from handgrad.network.types import Layer, Params, accumulation_dtype
+
+
+def angles(gradients: Params, exact: Params) -> jax.Array:
+    """The angle between two gradients, layer by layer, weight and bias together.
+
+    With unit vectors u and v it is 2 atan2(|u - v|, |u + v|), exactly 0 for equal
+    gradients, where the arc cosine of their product is not.
+
+    Args:
+      gradients, exact: of `handgrad.gradients`, of one network on one batch.
+
+    Returns:
+      (L,), in degrees, 0 to 180, float32 or wider; NaN where either gradient is 0.
+
+    Raises:
+      ValueError: if the two differ in structure or shapes.
+
+    Source: Kahan 2006, "How futile are mindless assessments of roundoff", section 12.
+    """
+    if jax.tree.map(jnp.shape, gradients) != jax.tree.map(jnp.shape, exact):
+        raise ValueError(
+            "`gradients` must have the structure and shapes of `exact`, "
+            f"{jax.tree.map(jnp.shape, exact)}, "
+            f"got {jax.tree.map(jnp.shape, gradients)}."
+        )
+    return jnp.stack([_angle(*pair) for pair in zip(gradients, exact, strict=True)])
+
+
+def _angle(gradient: Layer, exact: Layer) -> jax.Array:
+    u, v = _unit(gradient), _unit(exact)
+    half = jnp.arctan2(jnp.linalg.norm(u - v), jnp.linalg.norm(u + v))
+    return jnp.degrees(2 * half)
+
+
+def _unit(layer: Layer) -> jax.Array:
+    flat = jnp.concatenate([layer.weight.ravel(), layer.bias])
+    flat = flat.astype(accumulation_dtype(flat.dtype))
+    return flat / jnp.linalg.norm(flat)

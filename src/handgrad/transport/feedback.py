@@ -1,0 +1,117 @@
+"""Feedback through matrices of its own: alignment, direct alignment, Kolen-Pollack.
+
+The matrices B are data, made from a key here and passed like parameters. Like a weight,
+B has shape (n_in, n_out) and stands for W_{k+1} in B6: dl/da_k = B delta.
+"""
+
+import jax
+
+from handgrad.network.affine import carry_back
+from handgrad.network.checks import check_params
+from handgrad.network.types import Params, Transport
+
+Feedback = tuple[jax.Array, ...]
+"""(B_1, ..., B_{L-1}): B_k carries the error to a_k."""
+
+_normal = jax.nn.initializers.glorot_normal()
+
+
+def init_feedback(key: jax.Array, params: Params) -> Feedback:
+    """Random B_k like W_{k+1}, (n_k, n_{k+1}), normal, variance 2 / (n_k + n_{k+1}).
+
+    Args:
+      key: a PRNG key, consumed here; not the one of the parameters.
+      params: the network; gives shapes and dtype.
+
+    Returns:
+      One matrix per hidden layer.
+    """
+    check_params(params)
+    return _draw(key, params, [layer.weight.shape for layer in params[1:]])
+
+
+def init_direct_feedback(key: jax.Array, params: Params) -> Feedback:
+    """Random B_k from the output, (n_k, C), normal, variance 2 / (n_k + C).
+
+    Args:
+      key: a PRNG key, consumed here; not the one of the parameters.
+      params: the network; gives shapes and dtype.
+
+    Returns:
+      One matrix per hidden layer.
+    """
+    check_params(params)
+    classes = params[-1].bias.shape[0]
+    return _draw(key, params, [(w.shape[0], classes) for w, _ in params[1:]])
+
+
+def _draw(key: jax.Array, params: Params, shapes: list[tuple[int, ...]]) -> Feedback:
+    keys = jax.random.split(key, len(shapes))
+    dtype = params[0].weight.dtype
+    return tuple(_normal(k, s, dtype) for k, s in zip(keys, shapes, strict=True))
+
+
+def feedback_alignment(feedback: Feedback) -> Transport:
+    """dl/da_k = B_k delta_{k+1}, layer by layer through fixed random matrices.
+
+    Args:
+      feedback: of `init_feedback`.
+
+    Source: Lillicrap et al. 2016, "Random synaptic feedback weights support error
+    backpropagation for deep learning".
+    """
+
+    def transport(
+        k: int, delta: jax.Array, weight: jax.Array, output_delta: jax.Array
+    ) -> jax.Array:
+        del weight, output_delta
+        return carry_back(delta, feedback[k - 1])
+
+    return transport
+
+
+def direct_feedback_alignment(feedback: Feedback) -> Transport:
+    """dl/da_k = B_k delta_L, from the output straight to every layer.
+
+    Args:
+      feedback: of `init_direct_feedback`.
+
+    Source: Nokland 2016, "Direct feedback alignment provides learning in deep neural
+    networks", equation 7.
+    """
+
+    def transport(
+        k: int, delta: jax.Array, weight: jax.Array, output_delta: jax.Array
+    ) -> jax.Array:
+        del delta, weight
+        return carry_back(output_delta, feedback[k - 1])
+
+    return transport
+
+
+def kolen_pollack(feedback: Feedback) -> Transport:
+    """Feedback alignment whose matrices learn: pair it with `kolen_pollack_gradients`.
+
+    Args:
+      feedback: of `init_feedback`, trained along with the parameters.
+
+    Source: Akrout et al. 2019, "Deep learning without weight transport", section 4.
+    """
+    return feedback_alignment(feedback)
+
+
+def kolen_pollack_gradients(gradients: Params) -> Feedback:
+    """What B_k is updated with: the gradient of W_{k+1}.
+
+    Put parameters and feedback through one optimiser with weight decay: their updates
+    are the same, so the decay of rate r per step shrinks B_k - W_{k+1} by 1 - r.
+
+    Args:
+      gradients: of `handgrad.gradients`, from deltas carried back by `kolen_pollack`.
+
+    Returns:
+      One matrix per hidden layer, (n_k, n_{k+1}).
+
+    Source: Akrout et al. 2019, equations 16 and 17.
+    """
+    return tuple(layer.weight for layer in gradients[1:])

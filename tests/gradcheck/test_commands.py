@@ -1,0 +1,84 @@
+"""scripts/check_gradients.py: a table, a picture, a JSON file, and its exit status."""
+
+import importlib.util
+import json
+from pathlib import Path
+from types import ModuleType
+
+import jax
+import pytest
+
+import handgrad
+
+SCRIPTS = Path(__file__).parents[2] / "scripts"
+SMALL = ["--activations", "tanh", "--depths", "1", "--targets", "labels"]
+
+
+@pytest.fixture
+def command() -> ModuleType:
+    spec = importlib.util.spec_from_file_location(
+        "check_gradients_script", SCRIPTS / "check_gradients.py"
+    )
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_right_network_exits_with_0_and_leaves_its_files(
+    command: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = [*SMALL, "--dtypes", "float32", "--weights", "none", "real"]
+    assert command.main([*arguments, "--output", str(tmp_path)]) == 0
+    found = json.loads((tmp_path / "check_gradients.json").read_text())
+    assert (found["cases"], found["wrong"]) == (2, 0)
+    assert {row["dtype"] for row in found["rows"]} == {"float32"}
+    assert all(0 < row["excess"] < 1 for row in found["rows"])
+    assert (tmp_path / "check_gradients.png").stat().st_size > 1000
+    printed = capsys.readouterr().out
+    assert "tanh" in printed
+    assert "cases: 2, wrong: 0" in printed
+    assert max(map(len, printed.splitlines())) <= 100
+
+
+def test_wrong_network_exits_with_1_and_says_why(
+    command: ModuleType,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    right = handgrad.value_and_grad
+
+    def wrong(*args, **options):
+        value, found = right(*args, **options)
+        return value, jax.tree.map(lambda g: -g, found)
+
+    monkeypatch.setattr(handgrad, "value_and_grad", wrong)
+    arguments = [*SMALL, "--dtypes", "float32", "--weights", "none", "--jit"]
+    assert command.main([*arguments, "--output", str(tmp_path)]) == 1
+    printed = capsys.readouterr().out
+    assert "1 WRONG" in printed
+    assert "opposite sign" in printed
+    found = json.loads((tmp_path / "check_gradients.json").read_text())
+    assert found["rows"][0]["leaves"][0]["cause"] == "sign"
+
+
+def test_device_and_precision_reach_jax(command: ModuleType) -> None:
+    with command.surroundings(command.Settings(device="cpu:0", precision="highest")):
+        assert jax.config.values["jax_default_device"] == jax.devices("cpu")[0]
+        assert jax.config.values["jax_default_matmul_precision"] == "highest"
+
+
+def test_without_hidden_layers_one_activation_stands_for_all(
+    command: ModuleType,
+) -> None:
+    settings = command.Settings(activations=("relu", "tanh"), depths=(0, 1))
+    found = [(case.activation, case.depth) for case in command.chosen(settings)]
+    assert set(found) == {("relu", 0), ("relu", 1), ("tanh", 1)}
+    assert len(set(command.chosen(settings))) == len(found) == 3 * 12
+
+
+def test_activation_that_does_not_exist(command: ModuleType) -> None:
+    with pytest.raises(SystemExit, match="`--activations` must be among"):
+        list(command.chosen(command.Settings(activations=("rely",))))

@@ -1,0 +1,43 @@
+"""docs/gradcheck.md does what it says: its Python prints what stands below it."""
+
+import contextlib
+import io
+import re
+from pathlib import Path
+
+from handgrad.gradcheck.causes import CAUSES
+from handgrad.gradcheck.planted_bugs import BUGS
+from handgrad.gradcheck.tolerance import PROJECTED, SAFETY, SHARED, STRICT
+
+PAGE = (Path(__file__).parents[2] / "docs" / "gradcheck.md").read_text("utf-8")
+BLOCKS = re.findall(
+    r"^```python\n(.*?)^```\n(?:\n```text\n(.*?)^```$)?", PAGE, re.MULTILINE | re.DOTALL
+)
+ROUNDING = r"\d\.\de-\d\d"
+"""An error or a floor, whose digits are those of one machine."""
+
+
+def test_python_blocks_print_what_stands_below_them() -> None:
+    space: dict[str, object] = {}
+    for code, expected in BLOCKS:
+        stdout = io.StringIO()
+        with contextlib.redirect_stdout(stdout):
+            exec(compile(code, "gradcheck.md", "exec"), space)
+        printed = re.sub(ROUNDING, "#", stdout.getvalue())
+        assert printed == re.sub(ROUNDING, "#", expected), code
+
+
+def test_every_cause_has_a_heading_and_a_run_example() -> None:
+    headings = " ".join(re.findall(r"^### (.*)$", PAGE, re.MULTILINE))
+    printed = " ".join(expected for _, expected in BLOCKS)
+    for cause in CAUSES:
+        assert cause in headings
+        assert f"{cause} at " in printed
+
+
+def test_numbers_in_the_text_are_those_of_the_code() -> None:
+    assert f"such a list: {len(BUGS)} wrong backward passes" in PAGE
+    assert f"floor_rms = {SAFETY:g} max(" in PAGE
+    assert f"max( {PROJECTED:g} max_j |<a_j, p>|" in PAGE
+    assert f"{SHARED:g} u rms(g) / rms(p)" in PAGE
+    assert f"no more than {STRICT:g} of the floor" in PAGE
