@@ -11,7 +11,7 @@ import pytest
 import handgrad
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
-SMALL = ["--activations", "tanh", "--depths", "1", "--targets", "labels"]
+SMALL = ["--activations", "tanh", "--depths", "0", "--targets", "labels"]
 
 
 @pytest.fixture

@@ -1,0 +1,207 @@
+"""Plant bugs in a backward pass, and count who finds them: this check and its rivals.
+
+python scripts/gradcheck_scoreboard.py                       # 20 seeds, an hour or two
+python scripts/gradcheck_scoreboard.py --seeds 1 --dtypes float32
+
+Every bug of handgrad.gradcheck.planted_bugs, on every network and dtype where it can
+show, through check_gradients, jax.test_util.check_grads, chex.assert_numerical_grads,
+torch.autograd.gradcheck (float64 only, where torch is installed) and np.allclose
+against jax.grad at rtol 1e-5, each at its defaults. Prints tables, and writes
+scoreboard.json and scoreboard.png to --output. Exits with 1 if check_gradients misses a
+bug above the rounding floor or calls a right gradient wrong.
+"""
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import tyro
+from gradcheck_rivals import RIVALS, VERDICTS, timed
+from gradcheck_summary import draw, failed, print_tables, summarise
+from rich.progress import Progress
+
+from handgrad.gradcheck.judge import float64, widen
+from handgrad.gradcheck.planted_bugs import (
+    BUGS,
+    NETWORKS,
+    Bug,
+    Network,
+    Problem,
+    applies,
+    catalogue,
+    problem,
+    right_gradient,
+)
+from handgrad.gradcheck.question import Question, Variant
+from handgrad.gradcheck.report import Report
+from handgrad.gradcheck.tolerance import largest
+from handgrad.gradcheck.trees import to_numpy
+from handgrad.gradcheck.trial import Grounds, examine, prepare
+
+BORDER = (0.6, 1.6)
+"""A leaf that a bug moves by this many floors may be called either way."""
+
+Row = dict[str, object]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What to run.
+
+    Attributes:
+      seeds: random problems for each network, dtype and need of the bugs.
+      dtypes: of parameters, inputs and weights.
+      rivals: whether to run the others as well.
+      output: the folder for scoreboard.json and scoreboard.png.
+    """
+
+    seeds: int = 20
+    dtypes: tuple[str, ...] = ("float32", "float64", "bfloat16")
+    rivals: bool = True
+    output: Path = Path("runs/gradcheck_scoreboard")
+
+
+def main() -> int:
+    """Run, print, write; 1 if something was missed or wrongly accused."""
+    settings = tyro.cli(Settings, description=__doc__)
+    needs = sorted({bug.needs for bug in BUGS})
+    jobs = [
+        (dtype, network, need, seed)
+        for dtype in settings.dtypes
+        for network in NETWORKS
+        for need in needs
+        for seed in range(settings.seeds)
+    ]
+    rows: list[Row] = []
+    with Progress() as progress:
+        for job in progress.track(jobs, description="planting bugs"):
+            rows += run(*job, rivals=settings.rivals)
+    summary = summarise(rows)
+    print_tables(summary)
+    settings.output.mkdir(parents=True, exist_ok=True)
+    text = json.dumps({"summary": summary, "rows": rows}, indent=1, default=str)
+    (settings.output / "scoreboard.json").write_text(text)
+    draw(summary).savefig(settings.output / "scoreboard.png", dpi=130)
+    return int(failed(summary))
+
+
+def run(
+    dtype_name: str, network: Network, need: str, seed: int, *, rivals: bool
+) -> list[Row]:
+    """All bugs with one need, and the right gradient, on one problem."""
+    dtype = jnp.dtype(dtype_name)
+    bugs = [bug for bug in BUGS if bug.needs == need and applies(bug, network, dtype)]
+    if not bugs:
+        return []
+    with jax.enable_x64(dtype_name == "float64"):
+        point = problem(network, seed, dtype, need)
+        known = _remembered(catalogue(*point.h))
+        right = right_gradient(point.h)
+        grounds, seconds = timed(lambda: prepare(_question(point, right)))
+        common = {"dtype": dtype_name, "network": network.name, "seed": seed}
+        rows = [_right_row(point, right, grounds) | {"prepare": seconds}]
+        rows += [_bug_row(point, bug, grounds, known) for bug in bugs]
+        if rivals:
+            for row, bug in zip(rows, [None, *bugs], strict=True):
+                gradient = right if bug is None else bug.gradient(point.h)
+                row["rivals"] = _rivals(point, gradient, dtype_name, bug is None)
+    return [common | row for row in rows]
+
+
+def _rivals(point: Problem, gradient, dtype: str, right: bool) -> dict[str, object]:
+    """What each rival says; one that cannot run on a right gradient stops it all."""
+    found = {name: rival(point, gradient, dtype) for name, rival in RIVALS.items()}
+    for name, outcome in found.items():
+        if right and outcome is not None and outcome.raised not in VERDICTS:
+            raise RuntimeError(f"{name} cannot run: {outcome.raised} in {dtype}.")
+    return found
+
+
+def _question(point: Problem, gradient, known: tuple[Variant, ...] = ()) -> Question:
+    return Question(
+        point.loss, gradient, point.params, point.args, point.alternatives, known
+    )
+
+
+def _right_row(point: Problem, right, grounds: Grounds) -> Row:
+    """The gradient without a bug."""
+    report, seconds = timed(lambda: examine(_question(point, right), grounds))
+    alarm = bool(report.wrong or report.faults)
+    return {"bug": "", "cause": "", "caught": alarm, "seconds": seconds}
+
+
+def _bug_row(
+    point: Problem, bug: Bug, grounds: Grounds, known: tuple[Variant, ...]
+) -> Row:
+    """One bug: found, its leaves named, its cause named, with and without catalogue."""
+    gradient = bug.gradient(point.h)
+    report, seconds = timed(lambda: examine(_question(point, gradient), grounds))
+    causes = {leaf.cause for leaf in report.wrong}
+    told = causes
+    if "unknown" in causes:
+        again = examine(_question(point, gradient, known), grounds)
+        told = {leaf.cause for leaf in again.wrong}
+    moved = _moved(point, bug, grounds)
+    return {
+        "bug": bug.name,
+        "cause": bug.cause,
+        "caught": bool(report.wrong),
+        "seconds": seconds,
+        "above": max(moved.values()),
+        "exact": _exact(report, moved),
+        "cause_numbers": causes == {bug.cause},
+        "cause_catalogue": told == {bug.cause},
+        "told": sorted(str(cause) for cause in told),
+    }
+
+
+def _moved(point: Problem, bug: Bug, grounds: Grounds) -> dict[str, float]:
+    """How many floors the bug moves each leaf, in float64: its own rounding aside."""
+    with float64():
+        params, args = widen(point.params), widen(list(point.args))
+        wrong = bug.gradient(point.h)(params, *args)
+        paths = [jax.tree_util.keystr(p) for p, _ in jax.tree.leaves_with_path(wrong)]
+        leaves = [to_numpy(leaf) for leaf in jax.tree.leaves(wrong)]
+    moved = {}
+    found = zip(paths, leaves, grounds.bench.truth.gradient, strict=True)
+    for (path, leaf, truth), floor in zip(found, grounds.bench.floors, strict=True):
+        if leaf.shape != truth.shape or not jnp.isfinite(leaf).all():
+            moved[path] = float("inf")
+        elif floor.worst > 0:
+            moved[path] = largest(leaf - truth) / floor.worst
+        else:
+            moved[path] = float("inf") if (leaf != truth).any() else 0.0
+    return moved
+
+
+def _exact(report: Report, moved: dict[str, float]) -> bool:
+    """Whether the leaves called wrong are those that the bug moves beyond the floor."""
+    wrong = {leaf.path for leaf in report.wrong}
+    low, high = BORDER
+    must = {path for path, floors in moved.items() if floors > high}
+    may = {path for path, floors in moved.items() if floors > low}
+    return must <= wrong <= may
+
+
+def _remembered(variants: tuple[Variant, ...]) -> tuple[Variant, ...]:
+    """The same variants, each evaluated once in a dtype and not once per bug."""
+
+    def remember(variant: Variant) -> Variant:
+        seen: dict[str, object] = {}
+
+        def gradient(params, *args):
+            dtype = str(params[0].weight.dtype)
+            if dtype not in seen:
+                seen[dtype] = variant.gradient(params, *args)
+            return seen[dtype]
+
+        return variant._replace(gradient=gradient)
+
+    return tuple(map(remember, variants))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
