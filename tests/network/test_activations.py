@@ -1,5 +1,6 @@
 """F2 and B7: every h against `jax.nn`, every h' against autodiff, kinks included."""
 
+import dataclasses
 import functools
 import math
 import re
@@ -244,3 +245,37 @@ def test_wrong_activations_are_refused(activation: Any, error: Any, text: str) -
 def test_a_name_unlike_any_other_still_has_a_nearest() -> None:
     with pytest.raises(ValueError, match=r"Did you mean '\w+'\?$"):
         resolve_activations("12345", 1)
+
+
+@pytest.mark.parametrize("shape", [(4, 2), (4, 4), (3, 3), (5, 3)])
+def test_F2_must_keep_the_shape(shape: Any) -> None:
+    pair = Activation(lambda d: jnp.ones(shape, d.dtype), lambda d, a: d)
+    text = (
+        "`Activation.function` must work elementwise and keep the dtype: float64 of "
+        f"shape (4, 3) became float64 of shape {shape}."
+    )
+    with pytest.raises(ValueError, match=f"^{re.escape(text)}$"):
+        activate(pair, jnp.ones((4, 3)))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "complex128"])
+def test_F2_must_keep_the_dtype(dtype: str) -> None:
+    pair = Activation(lambda d: d.astype(dtype), lambda d, a: d)
+    with pytest.raises(ValueError, match=rf"the dtype: float64 .* became {dtype} of"):
+        activate(pair, jnp.ones((4, 3)))
+
+
+def test_B7_must_keep_the_shape() -> None:
+    pair = Activation(jnp.tanh, lambda d, a: 1 - a * a)
+    d = jnp.ones((4, 3))
+    with pytest.raises(
+        ValueError, match=r"^`Activation.derivative` .* \(1, 3\) became"
+    ):
+        through_activation(pair, d, jnp.tanh(d), jnp.ones((1, 3)))
+
+
+def test_an_activation_is_a_constant_that_jit_can_hash() -> None:
+    pair = Activation(jnp.tanh, lambda d, a: 1 - a * a)
+    assert hash(pair) == hash(dataclasses.replace(pair))
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        pair.scale = "he"  # type: ignore[misc]

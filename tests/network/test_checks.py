@@ -67,7 +67,15 @@ def test_params_must_hold_layers() -> None:
 
 @pytest.mark.parametrize(
     ("weight", "bias"),
-    [((2,), (2,)), ((2, 3, 1), (3, 1)), ((2, 3), (2,)), ((2, 3), ()), ((2, 3), (3, 1))],
+    [
+        ((), ()),
+        ((2,), ()),
+        ((2,), (2,)),
+        ((2, 3, 1), (3, 1)),
+        ((2, 3), (2,)),
+        ((2, 3), ()),
+        ((2, 3), (3, 1)),
+    ],
 )
 def test_a_weight_has_two_axes_and_a_bias_the_second(weight: Any, bias: Any) -> None:
     layer = Layer(jnp.ones(weight), jnp.ones(bias))
@@ -79,14 +87,15 @@ def test_a_weight_has_two_axes_and_a_bias_the_second(weight: Any, bias: Any) -> 
         forward((layer,), x())
 
 
-def test_layers_must_chain() -> None:
-    first, second = params()
+@pytest.mark.parametrize("width", [3, 5])
+def test_layers_must_chain(width: int) -> None:
+    third = Layer(jnp.ones((width, 4)), jnp.ones(4))
     with refuses(
         ValueError,
         "`params` layer 3 must take the 4 outputs of layer 2, "
-        "but its weight has shape (3, 4).",
+        f"but its weight has shape ({width}, 4).",
     ):
-        forward((first, second, second), x())
+        forward((*params(), third), x())
 
 
 def test_params_must_have_one_dtype() -> None:
@@ -111,6 +120,11 @@ def test_inputs_are_rows_of_features(shape: Any) -> None:
         ValueError, f"`x` must have shape (m, 2), samples as rows, got {shape}."
     ):
         forward(params(), jnp.ones(shape))
+
+
+def test_a_number_is_not_told_to_become_a_row() -> None:
+    with refuses(ValueError, "`x` must have shape (m, 2), samples as rows, got ()."):
+        forward(params(), jnp.ones(()))
 
 
 def test_one_sample_alone_is_told_how_to_become_a_row() -> None:
@@ -221,7 +235,7 @@ def test_masks_may_be_a_list() -> None:
     assert forward(params(), x(), masks=masks).masks == (mask, None)
 
 
-@pytest.mark.parametrize("sizes", [(2, 6, 4), (2, 4), (2, 3, 4, 4)])
+@pytest.mark.parametrize("sizes", [(2, 2, 4), (2, 6, 4), (2, 4), (2, 3, 4, 4)])
 def test_the_trace_is_of_these_parameters(sizes: Any) -> None:
     trace = forward(network(sizes), x())
     with refuses(
@@ -232,15 +246,35 @@ def test_the_trace_is_of_these_parameters(sizes: Any) -> None:
         deltas(params(), trace, labels())
 
 
-def test_the_deltas_are_of_this_trace() -> None:
+@pytest.mark.parametrize(
+    ("part", "came"), [(slice(1, None), "[(5, 4)]"), (slice(0, 1), "[(5, 3)]")]
+)
+def test_the_deltas_are_of_this_trace(part: slice, came: str) -> None:
     trace = forward(params(), x())
     errors = deltas(params(), trace, labels())
     with refuses(
         ValueError,
         "`deltas` must have the shapes of `trace.pre_activations`, "
-        "[(5, 3), (5, 4)], got [(5, 4)].",
+        f"[(5, 3), (5, 4)], got {came}.",
     ):
-        gradients(trace, errors[1:])
+        gradients(trace, errors[part])
+
+
+@pytest.mark.parametrize("width", [2, 4])
+def test_a_transport_gives_what_the_layer_has(width: int) -> None:
+    trace = forward(params(), x())
+    with refuses(
+        ValueError,
+        "`transport` must give dl/da_1 like a_1, float64 of shape (5, 3), got float64 "
+        f"of shape (5, {width}). Feedback matrices are made for one network: see "
+        "`init_feedback`.",
+    ):
+        deltas(
+            params(),
+            trace,
+            labels(),
+            transport=lambda k, delta, weight, output_delta: jnp.ones((5, width)),
+        )
 
 
 def test_gradients_check_their_weights() -> None:
