@@ -83,8 +83,8 @@ def exact_deltas(
     Raises:
       ValueError, TypeError: for shapes, dtypes, names or counts that do not fit.
 
-    Source: Botev et al. 2017, "Practical Gauss-Newton optimisation", section 4 (the
-    recursion); Dangel et al. 2020, "BackPACK", equation 19 (from a square root).
+    Source: Botev et al. 2017, "Practical Gauss-Newton optimisation" (the recursion);
+    Dangel et al. 2020, "BackPACK" (from a square root).
     """
     check_params(params)
     check_trace(params, trace)
@@ -183,7 +183,7 @@ def ggn_diagonal(
     Raises:
       ValueError, TypeError: for shapes, dtypes, names or counts that do not fit.
 
-    Source: Dangel et al. 2020, "BackPACK", section 2.3 (DiagGGN).
+    Source: Dangel et al. 2020, "BackPACK" (DiagGGN).
     """
     columns = exact_deltas(params, trace, activation=activation, weights=weights)
     return second_moment(trace, columns, weights=weights)

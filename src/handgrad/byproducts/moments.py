@@ -44,7 +44,7 @@ def second_moment(
     Raises:
       ValueError: if trace, deltas and weights do not fit each other.
 
-    Source: Dangel et al. 2020, "BackPACK", appendix A.1 (second moment).
+    Source: Dangel et al. 2020, "BackPACK" (second moment).
     """
     total = total_weight(trace, weights)
     layers = []
@@ -74,7 +74,7 @@ def fisher_diagonal(
     Raises:
       ValueError: if trace, deltas and weights do not fit each other.
 
-    Source: Kunstner et al. 2019, "Limitations of the empirical Fisher", equation 3.
+    Source: Kunstner et al. 2019, "Limitations of the empirical Fisher".
     """
     return second_moment(trace, deltas, weights=weights)
 
@@ -97,7 +97,7 @@ def variance(
     Raises:
       ValueError: if trace, deltas and weights do not fit each other.
 
-    Source: Dangel et al. 2020, "BackPACK", appendix A.1 (variance).
+    Source: Dangel et al. 2020, "BackPACK" (variance).
     """
     return centred(
         second_moment(trace, deltas, weights=weights),
@@ -121,7 +121,7 @@ def gradient_snr(
       ValueError: if trace, deltas and weights do not fit each other.
 
     Source: Liu et al. 2020, "Understanding why neural networks generalize well through
-    GSNR of parameters", equation 1.
+    GSNR of parameters".
     """
     mean = mean_gradient(trace, deltas, weights=weights)
     moment = second_moment(trace, deltas, weights=weights)

@@ -57,7 +57,7 @@ def per_sample_norms(
     Raises:
       ValueError: if trace, deltas and weights do not fit each other.
 
-    Source: Goodfellow 2015, "Efficient per-example gradient computations", section 4.
+    Source: Goodfellow 2015, "Efficient per-example gradient computations".
     """
     squares = squared_norms(trace, deltas, weights)
     return jnp.sqrt(squares if per_layer else squares.sum(axis=1))
@@ -106,8 +106,8 @@ def clipped_gradient(
     Raises:
       ValueError: if trace, deltas and weights do not fit each other.
 
-    Source: Abadi et al. 2016, algorithm 1 (clipping); McMahan et al. 2018, section 3
-    (per layer); Bu et al. 2022, "Automatic clipping", AUTO-S (there C is absorbed in
+    Source: Abadi et al. 2016, algorithm 1 (clipping); McMahan et al. 2018 (per
+    layer); Bu et al. 2022, "Automatic clipping", AUTO-S (there C is absorbed in
     the learning rate).
     """
     norms = per_sample_norms(trace, deltas, per_layer=per_layer, weights=weights)

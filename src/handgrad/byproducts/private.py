@@ -48,7 +48,7 @@ def poisson_batch(
     Raises:
       ValueError: for a rate outside [0, 1], or a capacity outside 1 ... n.
 
-    Source: Abadi et al. 2016, section 3.1 (lots); Mironov et al. 2019 (Poisson).
+    Source: Abadi et al. 2016 (lots); Mironov et al. 2019 (Poisson).
     """
     _check_rate(rate)
     if not 1 <= capacity <= samples:

@@ -60,7 +60,7 @@ def ggn_vector_product(
     Raises:
       ValueError, TypeError: for shapes, dtypes, names or counts that do not fit.
 
-    Source: Schraudolph 2002, "Fast curvature matrix-vector products", section 3.
+    Source: Schraudolph 2002, "Fast curvature matrix-vector products".
     """
     _check(params, trace, vector)
     hidden = resolve_activations(activation, len(params) - 1)

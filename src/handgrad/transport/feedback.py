@@ -77,7 +77,7 @@ def direct_feedback_alignment(feedback: Feedback) -> Transport:
       feedback: of `init_direct_feedback`.
 
     Source: Nokland 2016, "Direct feedback alignment provides learning in deep neural
-    networks", equation 7.
+    networks".
     """
 
     def transport(
@@ -95,7 +95,7 @@ def kolen_pollack(feedback: Feedback) -> Transport:
     Args:
       feedback: of `init_feedback`, trained along with the parameters.
 
-    Source: Akrout et al. 2019, "Deep learning without weight transport", section 4.
+    Source: Akrout et al. 2019, "Deep learning without weight transport".
     """
     return feedback_alignment(feedback)
 
@@ -112,6 +112,6 @@ def kolen_pollack_gradients(gradients: Params) -> Feedback:
     Returns:
       One matrix per hidden layer, (n_k, n_{k+1}).
 
-    Source: Akrout et al. 2019, equations 16 and 17.
+    Source: Akrout et al. 2019, "Deep learning without weight transport".
     """
     return tuple(layer.weight for layer in gradients[1:])

@@ -2,9 +2,9 @@
 
     dl/da_k = (M_k * sign(W_{k+1})) delta_{k+1},   M_k >= 0
 
-Source: Liao et al. 2016, "How important is weight symmetry in backpropagation?",
-section 3 (uniform, fixed and batchwise random magnitudes); Moskovitz et al. 2018,
-"Feedback alignment in deep convolutional networks".
+Source: Liao et al. 2016, "How important is weight symmetry in backpropagation?"
+(uniform, fixed and batchwise random magnitudes); Moskovitz et al. 2018, "Feedback
+alignment in deep convolutional networks".
 """
 
 import math
