@@ -44,6 +44,8 @@ class Settings(common.Experiment):
     learning_rates: tuple[float, ...]
     """For each epsilon; they fall linearly to 0."""
     momentum: float
+    held_out: int
+    """Hold out the last training samples and test on them, as in choosing settings."""
 
 
 def low_frequencies(x: np.ndarray, shape: tuple[int, int], count: int) -> np.ndarray:
@@ -153,6 +155,11 @@ def main() -> None:
         for part in (images.x, images.x_test)
     )
     images = images._replace(x=x, x_test=x_test)
+    if settings.held_out:
+        end = -settings.held_out
+        images = common.Images(
+            x[:end], images.y[:end], x[end:], images.y[end:], images.shape
+        )
     published, results = PUBLISHED if settings.data.path else {}, []
     for index in range(len(settings.epsilons)):
         results.append(found := run(settings, images, index))

@@ -146,6 +146,16 @@ def test_inputs_have_the_dtype_of_the_parameters(dtype: str) -> None:
         forward(params(), jnp.ones((5, 2), dtype))
 
 
+def test_inputs_wider_than_the_parameters_are_not_narrowed() -> None:
+    single = network((2, 3, 4), dtype="float32")
+    with refuses(
+        TypeError,
+        "`x` must have the dtype of `params`, float32, got float64. "
+        "Cast one of them: x.astype('float32').",
+    ):
+        forward(single, x())
+
+
 def test_inputs_may_be_numpy_arrays() -> None:
     assert_equal(check_inputs(params(), np.ones((5, 2))), x())
 

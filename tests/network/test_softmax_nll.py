@@ -248,10 +248,11 @@ def test_class_weights_take_whole_numbers() -> None:
     )
 
 
-def test_class_weights_refuse_what_is_not_a_vector() -> None:
-    text = "`per_class` must have shape (C,), one weight per class, got (1, 2)."
+@pytest.mark.parametrize("shape", [(), (1, 2)])
+def test_class_weights_refuse_what_is_not_a_vector(shape: Any) -> None:
+    text = f"`per_class` must have shape (C,), one weight per class, got {shape}."
     with pytest.raises(ValueError, match=f"^{re.escape(text)}$"):
-        class_weights(jnp.array([0]), jnp.ones((1, 2)))
+        class_weights(jnp.array([0]), jnp.ones(shape))
 
 
 def test_class_weights_refuse_distributions_over_other_classes() -> None:
