@@ -65,6 +65,16 @@ def test_params_must_hold_layers() -> None:
         forward((first, tuple(second)), x())  # type: ignore[arg-type]
 
 
+def test_layers_must_hold_arrays() -> None:
+    listed: Any = [0.0, 0.0]
+    with refuses(
+        TypeError,
+        "`params` layer 1 must hold arrays, but its bias is a list. "
+        "Wrap it: jnp.asarray(bias).",
+    ):
+        forward((Layer(jnp.ones((2, 2)), listed),), x())
+
+
 @pytest.mark.parametrize(
     ("weight", "bias"),
     [

@@ -53,7 +53,9 @@ def test_one_whole_number_is_a_rate_for_all_hidden_layers() -> None:
 
 
 def test_layers_of_the_same_shape_drop_different_units() -> None:
-    masks: Any = dropout_masks(KEY, network((9, 9, 9, 2)), 9, hidden=0.5)
+    params = network((9, 9, 9, 2))
+    masks: Any = dropout_masks(KEY, params, 9, hidden=0.5)
+    assert_equal(dropout_masks(KEY, params, 9, hidden=np.float32(0.5)), masks)
     _, first, second = masks
     assert not np.array_equal(first, second)
 

@@ -139,3 +139,13 @@ def test_float64_is_exact_beyond_float32() -> None:
     difference = loss(moved, *arguments) - loss(params, *arguments)
     slope = value_and_grad(params, *arguments)[1][0].weight[0, 0]
     assert abs(difference / 1e-9 - slope) <= 1e-5 * abs(slope) + GRADIENT
+
+
+@pytest.mark.parametrize("scale", [2.0**-30, 2.0**20])
+def test_the_scale_of_weights_costs_float16_nothing(scale: float) -> None:
+    params, data = network(SIZES, dtype="float16"), batch(SIZES, 4, dtype="float16")
+    arguments = params, data.x, data.labels
+    weights = jnp.array([0.5, 1.0, 2.0, 0.0], "float32")
+    expected = value_and_grad(*arguments, weights=weights)
+    assert_equal(value_and_grad(*arguments, weights=scale * weights), expected)
+    assert all(np.any(np.asarray(leaf) != 0) for leaf in jax.tree.leaves(expected))

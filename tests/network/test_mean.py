@@ -4,10 +4,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 from helpers import assert_equal
 
-from handgrad.network.mean import divide, normaliser, weighted
+from handgrad.network.mean import divide, near_one, normaliser, weighted
 
 
 def test_normaliser_without_weights_is_the_number_of_samples() -> None:
@@ -39,3 +40,20 @@ def test_divide_by_0_has_derivative_0() -> None:
     """No NaN comes out of the branch that is not taken."""
     assert jax.grad(divide, argnums=0)(3.0, 0.0) == 0
     assert jax.grad(divide, argnums=1)(3.0, 0.0) == 0
+
+
+@pytest.mark.parametrize("largest", [2e-37, 3e-7, 0.5, 1.0, 5.0, 3e38])
+def test_weights_near_one_differ_by_a_power_of_two(largest: float) -> None:
+    weights = jnp.array([0.25, -1.0, 0.0, 0.625], "float32") * jnp.float32(largest)
+    came = near_one(weights, jnp.dtype("float32"))
+    factors = np.asarray(came)[:2] / np.asarray(weights)[:2]
+    assert factors[0] == factors[1] == 2.0 ** round(np.log2(factors[0]))
+    bound = 4 if largest > 1e37 else 1  # 2^-126 is the least that float32 holds
+    assert bound / 4 <= np.max(np.abs(came)) < bound
+
+
+@pytest.mark.parametrize("dtype", ["bool", "int32", "float16"])
+def test_weights_near_one_are_of_the_dtype_asked(dtype: str) -> None:
+    came = near_one(jnp.array([0, 1], dtype), jnp.dtype("float32"))
+    assert_equal(came, jnp.array([0.0, 0.5], "float32"))
+    assert_equal(near_one(jnp.zeros(2, dtype), came.dtype), jnp.zeros(2, "float32"))

@@ -207,6 +207,17 @@ def test_a_label_out_of_range_is_nan_and_leaves_other_rows_alone(label: int) -> 
     assert_equal(q[1], jnp.array([1.0, 0.0, 0.0]))
 
 
+@pytest.mark.parametrize("dtype", ["bool", "int32", "float32"])
+def test_a_label_out_of_range_with_weight_0_is_padding(dtype: str) -> None:
+    labels = jnp.array([-1, -1, 1])
+    q = as_distribution(
+        labels, 2, jnp.dtype("float64"), jnp.array([0, 1, 0]).astype(dtype)
+    )
+    assert_equal(q[0], jnp.zeros(2))
+    assert jnp.all(jnp.isnan(q[1]))
+    assert_equal(q[2], jnp.array([0.0, 1.0]))
+
+
 def test_smooth_labels_mixes_with_the_uniform_distribution() -> None:
     came = smooth_labels(jnp.array([0, 2]), classes=4, epsilon=0.2)
     expected = [[0.85, 0.05, 0.05, 0.05], [0.05, 0.05, 0.85, 0.05]]

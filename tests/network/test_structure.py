@@ -120,6 +120,16 @@ def test_a_sample_of_weight_0_contributes_exactly_nothing(
     assert_equal(came, expected)
 
 
+@pytest.mark.parametrize("label", [-1, -100, 3])
+def test_padding_may_have_any_label(params: Any, data: Any, label: int) -> None:
+    weights = data.weights.at[2].set(0)
+    padded = data.labels.at[2].set(label)
+    for function in (loss, value_and_grad, jax.grad(loss)):
+        expected = function(params, data.x, data.labels, weights=weights)
+        came = function(params, data.x, padded, weights=weights)
+        assert_equal(came, expected)
+
+
 @pytest.mark.parametrize("weights", [[0.0] * 6, [1.0, -1.0, 0.0, 0.0, 2.0, -2.0]])
 def test_without_weight_loss_and_gradient_are_exactly_0(
     params: Any, data: Any, weights: Any

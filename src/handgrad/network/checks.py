@@ -37,7 +37,13 @@ def _check_layer(k: int, layer: Layer) -> None:
             f"`params` must hold Layer(weight, bias), but layer {k} is a "
             f"{type(layer).__name__}. Wrap it: Layer(weight, bias)."
         )
-    weight, bias = jnp.shape(layer.weight), jnp.shape(layer.bias)
+    for name, leaf in layer._asdict().items():
+        if not hasattr(leaf, "dtype"):
+            raise TypeError(
+                f"`params` layer {k} must hold arrays, but its {name} is a "
+                f"{type(leaf).__name__}. Wrap it: jnp.asarray({name})."
+            )
+    weight, bias = layer.weight.shape, layer.bias.shape
     if len(weight) != 2 or bias != weight[1:]:
         raise ValueError(
             f"`params` layer {k} must have weight (n_in, n_out) and bias (n_out,), "

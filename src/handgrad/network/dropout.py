@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from handgrad.network.checks import check_params
 from handgrad.network.types import Masks, Params
@@ -51,8 +52,8 @@ def dropout_masks(
       (True, (8, 3))
     """
     check_params(params)
-    if isinstance(hidden, int | float):
-        hidden = (hidden,) * (len(params) - 1)
+    if isinstance(hidden, int | float | np.floating):
+        hidden = (float(hidden),) * (len(params) - 1)
     if len(hidden) != len(params) - 1:
         raise ValueError(
             f"`hidden` must be one rate, or one per hidden layer ({len(params) - 1}), "

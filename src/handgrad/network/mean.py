@@ -19,6 +19,18 @@ def weighted(values: jax.Array, weights: jax.Array | None) -> jax.Array:
     return values * per_sample.reshape(-1, *(1,) * (values.ndim - 1))
 
 
+def near_one(weights: jax.Array, dtype: jnp.dtype) -> jax.Array:
+    """The weights over a power of two that brings the largest to [1/2, 1).
+
+    The mean does not change, not in a bit; but w_i delta_i, in the parameters' dtype,
+    neither overflows nor underflows in half precision.
+    """
+    wide = weights.astype(dtype)
+    _, exponent = jnp.frexp(jnp.max(jnp.abs(wide), initial=0))
+    scale = jnp.ldexp(jnp.ones((), dtype), jnp.clip(-exponent, -126, 126))
+    return wide * scale
+
+
 def divide(total: jax.Array, normaliser: jax.Array) -> jax.Array:
     """total / normaliser, and exactly 0 where the normaliser is 0: no sample counts."""
     empty = normaliser == 0

@@ -12,6 +12,7 @@ these products; other uses of the pair are other contractions.
 from collections.abc import Sequence
 
 import jax
+import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from handgrad.network.activations import (
@@ -31,7 +32,7 @@ from handgrad.network.checks import (
     check_trace,
     check_weights,
 )
-from handgrad.network.mean import normaliser, weighted
+from handgrad.network.mean import near_one, normaliser, weighted
 from handgrad.network.softmax_nll import (
     as_distribution,
     mean_loss,
@@ -115,12 +116,12 @@ def deltas(
     check_params(params)
     check_trace(params, trace)
     samples, classes = trace.logits.shape
+    targets = check_targets(targets, classes, samples)
+    weights = check_weights(weights, samples)
     probabilities = softmax(trace.logits)
-    q = as_distribution(
-        check_targets(targets, classes, samples), classes, probabilities.dtype
-    )
+    q = as_distribution(targets, classes, probabilities.dtype, weights)
     delta = output_delta(probabilities, q)  # B3
-    delta = weighted(delta, check_weights(weights, samples)).astype(trace.logits.dtype)
+    delta = weighted(delta, weights).astype(trace.logits.dtype)
     return backward(params, trace, delta, activation=activation, transport=transport)
 
 
@@ -235,8 +236,10 @@ def value_and_grad(
       ((4, 8), (3,))
     """
     trace = forward(params, x, activation=activation, masks=masks)
-    errors = deltas(params, trace, targets, activation=activation, weights=weights)
     value = _loss_of_logits(trace.logits, targets, weights)
+    if weights is not None:
+        weights = near_one(jnp.asarray(weights), value.dtype)
+    errors = deltas(params, trace, targets, activation=activation, weights=weights)
     return value, gradients(trace, errors, weights=weights)
 
 
@@ -261,11 +264,7 @@ def _loss_of_logits(
     logits: jax.Array, targets: ArrayLike, weights: ArrayLike | None
 ) -> jax.Array:
     samples, classes = logits.shape
-    q = as_distribution(
-        check_targets(targets, classes, samples),
-        classes,
-        accumulation_dtype(logits.dtype),
-    )
-    return mean_loss(
-        negative_log_likelihood(logits, q), check_weights(weights, samples)
-    )
+    targets = check_targets(targets, classes, samples)
+    weights = check_weights(weights, samples)
+    q = as_distribution(targets, classes, accumulation_dtype(logits.dtype), weights)
+    return mean_loss(negative_log_likelihood(logits, q), weights)

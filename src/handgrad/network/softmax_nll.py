@@ -3,7 +3,7 @@
 Everything is computed in float32 or wider, whatever the dtype of the logits. Targets
 are a distribution q (m, C) per sample; a label y is the distribution e(y). With sample
 weights w the objective is J = sum_i w_i l_i / sum_i w_i, which covers class weights,
-label smoothing and padding (w = 0) in one formula.
+label smoothing and padding (w = 0, any label, finite features) in one formula.
 """
 
 import jax
@@ -85,17 +85,25 @@ def output_delta(probabilities: jax.Array, distribution: jax.Array) -> jax.Array
     return probabilities - distribution
 
 
-def as_distribution(targets: jax.Array, classes: int, dtype: jnp.dtype) -> jax.Array:
+def as_distribution(
+    targets: jax.Array,
+    classes: int,
+    dtype: jnp.dtype,
+    weights: jax.Array | None = None,
+) -> jax.Array:
     """e(y) for labels (m,), the distribution itself for targets (m, C): q, (m, C).
 
     A label outside 0 ... C-1 gives a row of NaN: under jit a value cannot be refused,
-    but it must not be scored as if it were a class.
+    but it must not be scored as if it were a class. With weight 0 it is padding, and
+    gives a row of 0.
     """
     if targets.ndim == 2:
         return targets.astype(dtype)
-    in_range = (targets >= 0) & (targets < classes)
+    known = (targets >= 0) & (targets < classes)
+    if weights is not None:
+        known = known | ~weights.astype(bool)
     one_hot = jax.nn.one_hot(targets, classes, dtype=dtype)
-    return jnp.where(in_range[:, None], one_hot, jnp.nan)
+    return jnp.where(known[:, None], one_hot, jnp.nan)
 
 
 def smooth_labels(targets: ArrayLike, classes: int, epsilon: float) -> jax.Array:
