@@ -15,6 +15,7 @@ import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -44,7 +45,7 @@ from handgrad.gradcheck.trial import Grounds, examine, prepare
 BORDER = (0.6, 1.6)
 """A leaf that a bug moves by this many floors may be called either way."""
 
-Row = dict[str, object]
+Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,7 @@ def run(
     return [common | row for row in rows]
 
 
-def _rivals(point: Problem, gradient, dtype: str, right: bool) -> dict[str, object]:
+def _rivals(point: Problem, gradient, dtype: str, right: bool) -> Row:
     """What each rival says; one that cannot run on a right gradient stops it all."""
     found = {name: rival(point, gradient, dtype) for name, rival in RIVALS.items()}
     for name, outcome in found.items():

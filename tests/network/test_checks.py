@@ -3,6 +3,7 @@
 import re
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -122,6 +123,18 @@ def test_params_must_have_one_dtype() -> None:
 def test_params_must_be_floating() -> None:
     with refuses(TypeError, "`params` must be floating, got int32."):
         forward((Layer(jnp.ones((2, 4), "int32"), jnp.ones(4, "int32")),), x())
+
+
+def test_float64_without_x64_is_told_how() -> None:
+    weight: Any = np.ones((2, 4))
+    with (
+        jax.enable_x64(False),
+        refuses(
+            ValueError,
+            "`params` float64 needs x64: run inside `with jax.enable_x64(True):`.",
+        ),
+    ):
+        forward((Layer(weight, weight[0]),), x())
 
 
 @pytest.mark.parametrize("shape", [(5, 3), (5, 2, 1), (2, 5)])

@@ -55,7 +55,8 @@ def test_one_whole_number_is_a_rate_for_all_hidden_layers() -> None:
 def test_layers_of_the_same_shape_drop_different_units() -> None:
     params = network((9, 9, 9, 2))
     masks: Any = dropout_masks(KEY, params, 9, hidden=0.5)
-    assert_equal(dropout_masks(KEY, params, 9, hidden=np.float32(0.5)), masks)
+    rate: Any = np.float32(0.5)
+    assert_equal(dropout_masks(KEY, params, 9, hidden=rate), masks)
     _, first, second = masks
     assert not np.array_equal(first, second)
 

@@ -155,6 +155,20 @@ def test_a_folder_with_broken_values_is_refused(
     assert message in str(refused.value)
 
 
+def test_a_label_that_skips_others_is_refused(
+    tmp_path: Path, write_idx_folder: Callable[..., None]
+) -> None:
+    images, labels = np.zeros((20, 2, 2), "u1"), (np.arange(20) % 3).astype("u1")
+    labels[[6, 9]] = 255
+    write_idx_folder(tmp_path, (images, labels), (images, labels))
+    with pytest.raises(TrainingError) as refused:
+        load_data(Data("idx", str(tmp_path)), seed=0)
+    assert (
+        "must hold every label in 0 ... 255, but label 3 has no sample; the largest "
+        "label 255 is in row 6 (2 such labels)."
+    ) in str(refused.value)
+
+
 def test_a_split_without_room_for_every_class_is_refused() -> None:
     with pytest.raises(TrainingError, match=r"`data.test` must leave samples of every"):
         load_data(Data("digits", test=0.001), seed=0)

@@ -44,7 +44,12 @@ def test_sixteen_samples_are_learnt_by_heart(settings: Settings, data: Dataset) 
     settings = replace(settings, training=training)
     data = data._replace(train=few)
     records: list[EpochRecord] = []
-    fit(settings, data, prepare(settings, data), on_epoch=records.append)
+    fit(
+        settings,
+        data,
+        prepare(settings, data),
+        on_epoch=lambda record, params: records.append(record),
+    )
     assert [record.epoch for record in records] == list(range(1, 401))
     assert records[-1].train_accuracy == 1
     assert records[-1].train_loss < 0.05 < records[0].train_loss
@@ -67,11 +72,26 @@ def test_training_ends_where_it_is_told(settings: Settings, data: Dataset) -> No
         settings,
         data,
         start,
-        on_epoch=records.append,
+        on_epoch=lambda record, params: records.append(record),
         stop=lambda: len(records) == 2,
     )
     assert len(records) == 2
     assert np.isfinite(start.params[0].weight).all()  # not donated
+
+
+def test_every_epoch_hands_out_its_parameters(
+    settings: Settings, data: Dataset
+) -> None:
+    kept: list[handgrad.Params] = []
+
+    def keep(record: EpochRecord, params: handgrad.Params) -> None:
+        kept.append(jax.device_get(params))
+
+    start = prepare(settings, data)
+    last = fit(settings, data, start, on_epoch=keep, stop=lambda: len(kept) == 2)
+    chex.assert_trees_all_equal(kept[1], jax.device_get(last))
+    first = fit(settings, data, start, stop=lambda: True)
+    chex.assert_trees_all_equal(kept[0], jax.device_get(first))
 
 
 def test_a_loss_that_diverges_is_an_error(settings: Settings, data: Dataset) -> None:

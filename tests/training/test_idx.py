@@ -109,6 +109,7 @@ def test_a_missing_file_is_named_with_what_was_looked_for(
 @pytest.mark.parametrize(
     ("name", "array", "message"),
     [
+        ("train-images-idx3", IMAGES[:, :0], "(images, height, width), all positive"),
         ("train-images-idx3", LABELS, "must have 3 dimensions (images, height, width)"),
         (
             "train-labels-idx1",

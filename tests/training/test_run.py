@@ -7,10 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 
-from handgrad.training import main
+from handgrad.training import load_classifier, main
 from handgrad.training.interrupt import stop_requested
 from handgrad.training.settings_file import load_settings
 
@@ -77,6 +78,25 @@ def test_ctrl_c_asks_to_stop_and_a_second_one_stops() -> None:
         assert announced == [True]
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_what_diverges_leaves_the_last_good_parameters(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # Epoch 1 is fine; from epoch 2 on the learning rate is a million.
+    arguments = [DIGITS, "--optimizer.name", "sgd", "--optimizer.learning-rate", "0.1"]
+    schedule = "--optimizer.schedule"
+    arguments += [f"{schedule}.name", "piecewise_constant_schedule"]
+    scales = "{ 21 = 1e30 }"
+    arguments += [f"{schedule}.arguments.boundaries_and_scales", scales]
+    assert main([*arguments, "--runs", str(tmp_path)]) == 1
+    assert "must stay finite" in capsys.readouterr().err
+    folder = tmp_path / "digits"
+    epochs = (folder / "metrics.jsonl").read_text().count("\n")
+    assert epochs >= 1
+    model = load_classifier(folder / "params.npz")
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(model.params))
+    assert {path.name for path in folder.iterdir()} < FILES
 
 
 def test_an_interrupted_script_keeps_what_there_is(tmp_path: Path) -> None:

@@ -30,7 +30,11 @@ def test_the_settings_of_the_fixtures_pass(settings: Settings) -> None:
         ("seed", -1, "`seed` must be in [0, 2**32), got -1."),
         ("data.test", 1.0, "`data.test` must be a share in (0, 1), got 1.0."),
         ("data.validation", 0.0, "`data.validation` must be a share in (0, 1)"),
-        ("data.source", "idx", "`data.path` must be the folder of IDX files, got ''."),
+        (
+            "data.source",
+            "idx",
+            "`data.path` must be the folder of IDX files (give it with --data.p",
+        ),
         ("data.path", "x", "`data.path` must be empty unless source is idx, got 'x'."),
         ("model.hidden", (4, 0), "`model.hidden` must be widths of 1 or more, got 0."),
         ("model.activation", "rely", "name an activation, got 'rely'. Did you mean"),

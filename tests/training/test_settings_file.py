@@ -103,6 +103,13 @@ def test_what_is_written_reads_back_equal(
             "`training.batchsize` in {path} is not a setting. "
             "The nearest valid key is `training.batch_size`.",
         ),
+        (
+            "rate = 1",
+            "rate = 1\nlr = 1",
+            "`optimizer.lr` in {path} is not a setting. The nearest valid key is "
+            "`optimizer.learning_rate`. Optax's own arguments belong in "
+            "[optimizer.arguments].",
+        ),
         ("[model]", "[modle]", "`modle` in {path} is not a setting. The nearest valid"),
         ("epochs = 1", "", "`training.epochs` is missing from {path}: add an integer."),
         ('source = "digits"', "", "is missing from {path}: add 'digits' or 'idx'."),

@@ -58,8 +58,17 @@ def _check_dtypes(params: Params) -> None:
             f"`params` must have one dtype, got {' and '.join(names)}. "
             "Cast them with jax.tree.map."
         )
-    if not jnp.issubdtype(params[0].weight.dtype, jnp.floating):
-        raise TypeError(f"`params` must be floating, got {names[0]}.")
+    check_floating("params", params[0].weight.dtype)
+
+
+def check_floating(name: str, dtype: jnp.dtype) -> None:
+    """A floating dtype that JAX can compute in as it is set."""
+    if not jnp.issubdtype(dtype, jnp.floating):
+        raise TypeError(f"`{name}` must be floating, got {dtype}.")
+    if dtype == jnp.float64 and not jax.config.read("jax_enable_x64"):
+        raise ValueError(
+            f"`{name}` float64 needs x64: run inside `with jax.enable_x64(True):`."
+        )
 
 
 def check_inputs(params: Params, x: ArrayLike) -> jax.Array:

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from handgrad.network.activations import ActivationLike, resolve_activations
+from handgrad.network.checks import check_floating
 from handgrad.network.types import Layer, Params
 
 _INITIALIZERS = {
@@ -49,7 +50,8 @@ def init(
       >>> [layer.weight.shape for layer in params]
       [(784, 128), (128, 10)]
     """
-    sizes, dtype = tuple(sizes), _check_dtype(dtype)
+    sizes, dtype = tuple(sizes), jnp.dtype(dtype)
+    check_floating("dtype", dtype)
     if len(sizes) < 2 or any(size < 1 for size in sizes):
         raise ValueError(
             "`sizes` must be at least two widths of 1 or more, "
@@ -64,14 +66,3 @@ def init(
             keys, scales, zip(sizes[:-1], sizes[1:], strict=True), strict=True
         )
     )
-
-
-def _check_dtype(dtype: jax.typing.DTypeLike) -> jnp.dtype:
-    dtype = jnp.dtype(dtype)
-    if not jnp.issubdtype(dtype, jnp.floating):
-        raise TypeError(f"`dtype` must be floating, got {dtype}.")
-    if dtype == jnp.float64 and not jax.config.read("jax_enable_x64"):
-        raise ValueError(
-            "`dtype` float64 needs x64: run inside `with jax.enable_x64(True):`."
-        )
-    return dtype

@@ -60,6 +60,7 @@ def load_data(settings: Data, seed: int) -> Dataset:
     classes = 1 + int(rest.y.max(initial=0))
     for name, part in (("training", rest), ("test", test)):
         check_part(part, classes, name)
+    _check_classes(rest.y, classes)
     train, validation = _split(rest, settings.validation, seed, "data.validation")
     mean, scale = scaling(train.x, settings.scaling)
     return Dataset(
@@ -106,6 +107,19 @@ def check_part(part: Part, classes: int, name: str) -> None:
             f"`x` of the {name} data must be finite, got {x[rows[0], columns[0]]} in "
             f"row {rows[0]}, column {columns[0]} ({rows.size} such values). "
             "Fill or remove them."
+        )
+
+
+def _check_classes(labels: np.ndarray, classes: int) -> None:
+    """Every label up to the largest has a sample; a corrupt one stands out by this."""
+    counts = np.bincount(labels, minlength=classes)
+    if not counts.all():
+        row = int(np.argmax(labels))
+        raise TrainingError(
+            f"`y` of the training data must hold every label in 0 ... {classes - 1}, "
+            f"but label {np.argmin(counts)} has no sample; the largest label "
+            f"{labels[row]} is in row {row} ({counts[-1]} such labels). Correct or "
+            "remove them, or number the classes from 0."
         )
 
 

@@ -58,14 +58,14 @@ def prepare(settings: Settings, data: Dataset) -> Start:
       TrainingError: for an optimiser or schedule that Optax cannot make.
     """
     model, training = settings.model, settings.training
-    init_key, key = jax.random.split(jax.random.key(settings.seed))
+    init_key, key, noise_key = jax.random.split(jax.random.key(settings.seed), 3)
     samples, features = data.train.x.shape
     sizes = (features, *model.hidden, len(data.classes))
     steps = training.epochs * math.ceil(samples / training.batch_size)
     return Start(
         handgrad.init(init_key, sizes, activation=model.activation),
         make_objective(model, training, data.train.y, len(data.classes)),
-        make_optimizer(settings.optimizer, steps, settings.seed),
+        make_optimizer(settings.optimizer, steps, noise_key),
         key,
     )
 
@@ -95,14 +95,15 @@ def fit(
     data: Dataset,
     start: Start,
     *,
-    on_epoch: Callable[[EpochRecord], None] = lambda record: None,
+    on_epoch: Callable[[EpochRecord, handgrad.Params], None] = lambda *_: None,
     stop: Callable[[], bool] = lambda: False,
 ) -> handgrad.Params:
     """Train for the epochs that the settings name.
 
     Args:
       settings, data, start: of `prepare`; the parameters in ``start`` stay usable.
-      on_epoch: called with the record of each epoch as it ends.
+      on_epoch: called as each epoch ends with its record, and the parameters to
+        predict with, which the next epoch overwrites.
       stop: asked after each epoch whether to end early.
 
     Returns:
@@ -125,10 +126,11 @@ def fit(
         state, metrics = program(state, start.key, jnp.int32(number), train, validation)
         record = _record(number, metrics, data, began)
         _check_finite(record, settings)
-        on_epoch(record)
+        params = evaluation_params(state.opt_state, state.params)
+        on_epoch(record, params)
         if stop():
             break
-    return evaluation_params(state.opt_state, state.params)
+    return params
 
 
 def _compile(

@@ -57,7 +57,7 @@ def make_folder(root: Path, name: str) -> tuple[Path, Path | None]:
 
 
 def append_record(folder: Path, record: EpochRecord) -> None:
-    """Add a line to metrics.jsonl, on disk when this returns."""
+    """Add a line to metrics.jsonl."""
     with (folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
         file.write(json.dumps(record._asdict()) + "\n")
 
@@ -71,7 +71,8 @@ def save_result(folder: Path, result: dict[str, Any]) -> None:
 def save_classifier(
     folder: Path, params: Params, activation: str | Sequence[str], data: Dataset
 ) -> None:
-    """Write params.npz, which numpy alone can read.
+    """Write params.npz, which numpy alone can read. What stood there before is replaced
+    at once, never half.
 
     It holds weight_k (n_{k-1}, n_k) and bias_k (n_k,) for k = 1 ... L, activation
     (L-1 names), mean and scale (n_0,), and classes (C names).
@@ -82,14 +83,16 @@ def save_classifier(
         arrays[f"bias_{k}"] = np.asarray(layer.bias)
     if isinstance(activation, str):
         activation = [activation] * (len(params) - 1)
+    partial = folder / "params.partial.npz"
     np.savez(
-        folder / "params.npz",
+        partial,
         **arrays,
         activation=np.array(activation, dtype=np.str_),
         mean=data.mean,
         scale=data.scale,
         classes=np.array(data.classes, dtype=np.str_),
     )
+    partial.replace(folder / "params.npz")
 
 
 def load_classifier(path: str | Path) -> Classifier:

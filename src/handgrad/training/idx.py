@@ -112,10 +112,10 @@ def _read_part(folder: Path, part: str) -> tuple[np.ndarray, np.ndarray]:
     images_path = _find(folder, f"{part}-images", "idx3-ubyte")
     labels_path = _find(folder, f"{part}-labels", "idx1-ubyte")
     images, labels = read_idx(images_path), read_idx(labels_path)
-    if images.ndim != 3:
+    if images.ndim != 3 or 0 in images.shape:
         raise TrainingError(
             f"`data.path` file {images_path} must have 3 dimensions "
-            f"(images, height, width), got shape {images.shape}."
+            f"(images, height, width), all positive, got shape {images.shape}."
         )
     if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer):
         raise TrainingError(

@@ -44,7 +44,7 @@ def _train(command: Command) -> int:
             settings = replace(settings, name=name)
         results.append(run(settings, command.runs, console))
         if results[-1]["interrupted"]:
-            return INTERRUPTED
+            break
     if command.seeds > 1:
         console.print(seeds_table(results))
-    return 0
+    return INTERRUPTED if results[-1]["interrupted"] else 0

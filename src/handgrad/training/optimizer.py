@@ -19,12 +19,13 @@ _LENGTHS = ("decay_steps", "transition_steps")
 
 
 def optimizer_names() -> dict[str, Callable[..., Any]]:
-    """Every public function of optax and optax.contrib that takes a learning rate."""
+    """Every public function of optax and optax.contrib that takes a learning rate, but
+    those that take per-sample gradients in the place of their mean (dpsgd)."""
     return {
         name: function
         for module in (optax.contrib, optax)
         for name, function in inspect.getmembers(module, inspect.isfunction)
-        if not name.startswith(("_", "scale_by_"))
+        if not name.startswith(("_", "scale_by_", "dpsgd"))
         and any(rate in inspect.signature(function).parameters for rate in _RATES)
     }
 
@@ -64,20 +65,19 @@ def make_schedule(
     defaults: dict[str, Any] = {name: steps for name in _LENGTHS if name in taken}
     if peak_name == "peak_value" and "init_value" in taken:
         defaults["init_value"] = 0.0
-    if peak_name:
-        defaults[peak_name] = peak
-    return _call(function, defaults, settings.arguments, key)
+    peaks = {peak_name: peak} if peak_name else {}
+    return _call(function, peaks, defaults, settings.arguments, key)
 
 
 def make_optimizer(
-    settings: Optimizer, steps: int, seed: int
+    settings: Optimizer, steps: int, key: jax.Array
 ) -> optax.GradientTransformationExtraArgs:
     """The optimiser that the settings name.
 
     Args:
       settings: the table [optimizer].
       steps: of the whole run, for the schedule.
-      seed: the `key` of optimisers that draw noise.
+      key: a PRNG key for optimisers that draw noise, consumed here.
 
     Returns:
       The optimiser; `update` takes value=, grad=, value_fn= and obj_fn= besides, for
@@ -89,10 +89,9 @@ def make_optimizer(
     function = _lookup(settings.name, optimizer_names(), "optimizer.name")
     taken = inspect.signature(function).parameters
     rate = make_schedule(settings.schedule, settings.learning_rate, steps)
-    defaults = {name: rate for name in _RATES if name in taken}
-    if "key" in taken:
-        defaults["key"] = seed
-    optimizer = _call(function, defaults, settings.arguments, "optimizer")
+    rates = {name: rate for name in _RATES if name in taken}
+    defaults = {"key": key} if "key" in taken else {}
+    optimizer = _call(function, rates, defaults, settings.arguments, "optimizer")
     return optax.with_extra_args_support(optimizer)
 
 
@@ -125,19 +124,27 @@ def _lookup(
 
 def _call(
     function: Callable[..., Any],
+    rates: dict[str, Any],
     defaults: dict[str, Any],
     given: dict[str, Any],
     key: str,
 ) -> Any:
-    """Call with named arguments, after checking the names."""
+    """Call with named arguments, after checking the names. ``rates`` are the arguments
+    that the learning rate of the settings makes; ``given`` may not hold them."""
     parameters = inspect.signature(function).parameters
     for name in given:
+        if name in rates:
+            raise TrainingError(
+                f"`{key}.arguments.{name}` must be left out: `optimizer.learning_rate` "
+                f"sets it. Got {given[name]!r}."
+            )
         if name not in parameters:
             raise TrainingError(
                 f"`{key}.arguments.{name}` is not an argument of {function.__name__}. "
                 f"{nearest(name, parameters)}"
             )
-    arguments = defaults | {name: _value(value) for name, value in given.items()}
+    chosen = {name: _value(value) for name, value in given.items()}
+    arguments = defaults | rates | chosen
     missing = _missing(parameters.values(), arguments)
     if missing:
         raise TrainingError(

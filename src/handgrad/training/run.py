@@ -53,12 +53,11 @@ def run(settings: Settings, root: Path, console: Console) -> dict[str, Any]:
         _print(console, f"The earlier {folder} is now {moved}.")
     save_settings(settings, folder / "settings.toml")
     began = time.perf_counter()
-    params, records, interrupted = _train(settings, data, start, folder, console)
+    params, records = _train(settings, data, start, folder, console)
     seconds = time.perf_counter() - began
-    save_classifier(folder, params, settings.model.activation, data)
     result = _test(settings, data, params, folder) | {
         "epochs": len(records),
-        "interrupted": interrupted,
+        "interrupted": len(records) < settings.training.epochs,
         "seconds": seconds,
     }
     save_result(folder, result)
@@ -70,9 +69,9 @@ def run(settings: Settings, root: Path, console: Console) -> dict[str, Any]:
 
 def _train(
     settings: Settings, data: Dataset, start: Start, folder: Path, console: Console
-) -> tuple[handgrad.Params, list[EpochRecord], bool]:
-    """Fit with progress, metrics as they come, and an ear for Ctrl-C: the parameters,
-    the records, and whether it was heard."""
+) -> tuple[handgrad.Params, list[EpochRecord]]:
+    """Fit with progress and an ear for Ctrl-C; metrics and parameters are on disk after
+    every epoch, whatever ends the next."""
     records: list[EpochRecord] = []
 
     def announce() -> None:
@@ -83,13 +82,13 @@ def _train(
         stop_requested(announce) as stop,
     ):
 
-        def on_epoch(record: EpochRecord) -> None:
+        def on_epoch(record: EpochRecord, params: handgrad.Params) -> None:
             records.append(record)
             append_record(folder, record)
+            save_classifier(folder, params, settings.model.activation, data)
             show(record)
 
-        params = fit(settings, data, start, on_epoch=on_epoch, stop=stop)
-        return params, records, stop()
+        return fit(settings, data, start, on_epoch=on_epoch, stop=stop), records
 
 
 def _test(

@@ -1,7 +1,7 @@
 """What a run is made of: one frozen dataclass per table of the TOML file.
 
-A field without a default must be in the file (or on the command line). The docstring
-under a field is its help on the command line.
+A field without a default must be in the file. The docstring under a field is its help
+on the command line.
 """
 
 from dataclasses import dataclass, field
@@ -60,7 +60,7 @@ class Optimizer:
     argument of the optimiser. Another name drops the arguments in the file."""
 
     name: str
-    """Any of optax or optax.contrib, by its name."""
+    """Any of optax or optax.contrib that takes a learning rate, by its name."""
     learning_rate: float
     """The learning rate, per step; its peak under a schedule."""
     arguments: Suppress[dict[str, Any]] = field(default_factory=dict)
@@ -111,7 +111,8 @@ def check_settings(settings: Settings) -> None:
     for key, share in (("test", data.test), ("validation", data.validation)):
         _require(0 < share < 1, f"data.{key}", share, "a share in (0, 1)")
     if data.source == "idx":
-        _require(data.path != "", "data.path", data.path, "the folder of IDX files")
+        what = "the folder of IDX files (give it with --data.path FOLDER)"
+        _require(data.path != "", "data.path", data.path, what)
     else:
         _require(data.path == "", "data.path", data.path, "empty unless source is idx")
     for width in model.hidden:

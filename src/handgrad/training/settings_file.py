@@ -56,7 +56,7 @@ def _build(table: type, values: dict[str, Any], prefix: str, path: Path) -> Any:
         if key not in hints:
             raise TrainingError(
                 f"`{prefix}{key}` in {path} is not a setting. "
-                f"The nearest valid key is `{_nearest_key(prefix + key)}`."
+                f"{_nearest_key(prefix, key)}"
             )
     built = {}
     for field in fields(table):
@@ -112,8 +112,19 @@ def _describe(hint: Any) -> str:
     return {int: "an integer", float: "a number", str: "a string"}[hint]
 
 
-def _nearest_key(key: str) -> str:
-    return difflib.get_close_matches(key, list(_keys(Settings)), n=1, cutoff=0)[0]
+def _nearest_key(prefix: str, key: str) -> str:
+    """The key whose name is most alike, those of the same table first."""
+
+    def alike(valid: str) -> float:
+        table, _, name = valid.rpartition(".")
+        same_table = f"{table}." == prefix or table == prefix
+        ratio = difflib.SequenceMatcher(None, key.lower(), name).ratio()
+        return ratio + (0.3 if same_table else 0)
+
+    hint = f"The nearest valid key is `{max(_keys(Settings), key=alike)}`."
+    if prefix.startswith("optimizer."):
+        hint += f" Optax's own arguments belong in [{prefix}arguments]."
+    return hint
 
 
 def _keys(table: type, prefix: str = "") -> Iterator[str]:
