@@ -10,12 +10,13 @@ must fall towards 0 (Akrout et al. 2019, figure 3).
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import common
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from matplotlib.figure import Figure
 
@@ -33,6 +34,8 @@ class Settings(common.Experiment):
     weight_decay: float
     """Of Kolen-Pollack alone, which needs it to converge: weights, biases, feedback."""
     epochs: int
+    seeds: int
+    """Repeat with seed, seed + 1, ...; the means are printed and drawn."""
 
 
 class Learned(NamedTuple):
@@ -81,8 +84,19 @@ def gradient_by(way: str, activation: str) -> Any:
     return gradient
 
 
-def run(settings: Settings, images: common.Images, way: str) -> dict[str, list[Any]]:
-    """Test accuracy, and the angle of each layer averaged over each epoch."""
+History = dict[str, np.ndarray]
+"""Test error, (seeds, epochs), in per cent; angles, (seeds, epochs, L), in degrees."""
+
+
+def run(settings: Settings, images: common.Images, way: str) -> History:
+    """One way with every seed."""
+    seeds = range(settings.seed, settings.seed + settings.seeds)
+    runs = [run_once(replace(settings, seed=seed), images, way) for seed in seeds]
+    return {key: np.stack([found[key] for found in runs]) for key in runs[0]}
+
+
+def run_once(settings: Settings, images: common.Images, way: str) -> History:
+    """Test error, and the angle of each layer averaged over each epoch."""
     key, feedback_key = jax.random.split(jax.random.key(settings.seed))
     sizes = common.sizes_of(images, settings.hidden)
     params = handgrad.init(key, sizes, activation=settings.activation)
@@ -95,24 +109,24 @@ def run(settings: Settings, images: common.Images, way: str) -> dict[str, list[A
         optax.sgd(settings.learning_rate, settings.momentum),
     )
     gradient = gradient_by(way, settings.activation)
-    history: dict[str, list[Any]] = {"test accuracy": [], "angles": []}
+    errors, angles = [], []
     for learned, degrees in common.train(gradient, optimizer, start, images, settings):
         test = (images.x_test, images.y_test, settings.activation)
-        history["test accuracy"].append(float(common.accuracy(learned.params, *test)))
-        history["angles"].append([float(mean) for mean in degrees.mean(axis=0)])
-    return history
+        errors.append(100 * (1 - float(common.accuracy(learned.params, *test))))
+        angles.append(degrees.mean(axis=0))
+    return {"test error": np.array(errors), "angles": np.array(angles)}
 
 
-def draw(results: dict[str, dict[str, list[Any]]]) -> Figure:
+def draw(results: dict[str, History]) -> Figure:
     """Test error and the angle of the first layer over epochs, a line for each way."""
     figure = Figure(figsize=(10, 4.4), layout="constrained")
     left, right = figure.subplots(1, 2)
     for i, (way, history) in enumerate(results.items()):
         style: dict[str, Any] = {"color": f"C{i}", "linestyle": ("-", "--", ":")[i % 3]}
-        epochs = range(1, 1 + len(history["angles"]))
-        errors = [100 * (1 - accuracy) for accuracy in history["test accuracy"]]
+        errors, angles = (history[key].mean(axis=0) for key in history)
+        epochs = range(1, 1 + len(errors))
         left.plot(epochs, errors, label=way, **style)
-        right.plot(epochs, [angles[0] for angles in history["angles"]], **style)
+        right.plot(epochs, angles[:, 0], **style)
     left.set(xlabel="epoch", ylabel="test error (%)", yscale="log")
     right.set(xlabel="epoch", ylabel="degrees to the exact gradient, first layer")
     right.axhline(90, color="black", linewidth=0.8)
@@ -125,13 +139,17 @@ def main() -> None:
     images = common.load_images(settings.data)
     results = {way: run(settings, images, way) for way in WAYS}
     for way, history in results.items():
-        first, last = (
-            ", ".join(f"{angle:.1f}" for angle in history["angles"][i][:-1])
+        last = history["test error"][:, -1]
+        first_angles, last_angles = (
+            ", ".join(f"{angle:.1f}" for angle in history["angles"][:, i, :-1].mean(0))
             for i in (0, -1)
         )
-        error = 100 * (1 - history["test accuracy"][-1])
-        print(f"{way:26} test error {error:5.2f} %, angles {first} -> {last}")
-    common.save(settings, __file__, results, draw(results))
+        print(
+            f"{way:26} test error {last.mean():5.2f} % ({last.min():.2f} to "
+            f"{last.max():.2f}), angles {first_angles} -> {last_angles}"
+        )
+    listed = jax.tree.map(np.ndarray.tolist, results)
+    common.save(settings, __file__, listed, draw(results))
 
 
 if __name__ == "__main__":
