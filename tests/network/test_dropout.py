@@ -53,12 +53,16 @@ def test_one_whole_number_is_a_rate_for_all_hidden_layers() -> None:
 
 
 def test_layers_of_the_same_shape_drop_different_units() -> None:
-    params = network((9, 9, 9, 2))
-    masks: Any = dropout_masks(KEY, params, 9, hidden=0.5)
-    rate: Any = np.float32(0.5)
-    assert_equal(dropout_masks(KEY, params, 9, hidden=rate), masks)
+    masks: Any = dropout_masks(KEY, network((9, 9, 9, 2)), 9, hidden=0.5)
     _, first, second = masks
     assert not np.array_equal(first, second)
+
+
+def test_a_rate_may_be_of_numpy() -> None:
+    params = network((4, 3, 2), dtype="float32")
+    rate: Any = np.float32(0.5)
+    masks: Any = dropout_masks(KEY, params, 50, hidden=rate)
+    assert set(np.unique(masks[1])) == {0, 2}
 
 
 def test_the_same_key_gives_the_same_masks() -> None:

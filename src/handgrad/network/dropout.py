@@ -53,7 +53,7 @@ def dropout_masks(
     """
     check_params(params)
     if isinstance(hidden, int | float | np.floating):
-        hidden = (float(hidden),) * (len(params) - 1)
+        hidden = (hidden,) * (len(params) - 1)
     if len(hidden) != len(params) - 1:
         raise ValueError(
             f"`hidden` must be one rate, or one per hidden layer ({len(params) - 1}), "
