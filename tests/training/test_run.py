@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import jax
@@ -69,6 +70,15 @@ def test_a_mistake_is_one_line_on_stderr(
     assert "`training.batch_size`" in error
 
 
+@pytest.fixture
+def usual_ctrl_c() -> Iterator[None]:
+    """A shell starts background jobs, and tests in them, with Ctrl-C ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("usual_ctrl_c")
 def test_ctrl_c_asks_to_stop_and_a_second_one_stops() -> None:
     announced = []
     with stop_requested(lambda: announced.append(True)) as stop:
