@@ -137,7 +137,7 @@ def test_float64_without_x64_is_told_how() -> None:
         forward((Layer(weight, weight[0]),), x())
 
 
-@pytest.mark.parametrize("shape", [(5, 3), (5, 2, 1), (2, 5)])
+@pytest.mark.parametrize("shape", [(5, 1), (5, 3), (5, 2, 1), (2, 5)])
 def test_inputs_are_rows_of_features(shape: Any) -> None:
     with refuses(
         ValueError, f"`x` must have shape (m, 2), samples as rows, got {shape}."
