@@ -52,6 +52,11 @@ def test_weights_near_one_differ_by_a_power_of_two(largest: float) -> None:
     assert bound / 4 <= np.max(np.abs(came)) < bound
 
 
+def test_weights_near_one_are_scaled_by_what_float32_holds() -> None:
+    came = near_one(jnp.array([2.0**-200]), jnp.dtype("float64"))
+    assert_equal(came, jnp.array([2.0**-74]))
+
+
 @pytest.mark.parametrize("dtype", ["bool", "int32", "float16"])
 def test_weights_near_one_are_of_the_dtype_asked(dtype: str) -> None:
     came = near_one(jnp.array([0, 1], dtype), jnp.dtype("float32"))
