@@ -79,13 +79,14 @@ def usual_ctrl_c() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("usual_ctrl_c")
-def test_ctrl_c_asks_to_stop_and_a_second_one_stops() -> None:
-    announced = []
-    with stop_requested(lambda: announced.append(True)) as stop:
+def test_ctrl_c_asks_to_stop_and_a_second_one_stops(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    with stop_requested("Stopping.") as stop:
         assert not stop()
         os.kill(os.getpid(), signal.SIGINT)
         assert stop()
-        assert announced == [True]
+        assert capfd.readouterr().err == "Stopping.\n"
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
 

@@ -1,21 +1,25 @@
 """Ctrl-C that lets the epoch in progress finish."""
 
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+STDERR = 2
+
 
 @contextmanager
-def stop_requested(announce: Callable[[], None]) -> Iterator[Callable[[], bool]]:
+def stop_requested(answer: str) -> Iterator[Callable[[], bool]]:
     """Turn the first Ctrl-C into a request to stop, and the second into the usual one.
 
     The state of training is donated to the program of an epoch, so it can only be kept
     between epochs.
 
     Args:
-      announce: called when the request comes.
+      answer: written to stderr when the request comes; past Python's buffers, which
+        the signal may have interrupted at work.
 
     Yields:
       A function that says whether to stop. In another thread than the main one, where
@@ -27,7 +31,7 @@ def stop_requested(announce: Callable[[], None]) -> Iterator[Callable[[], bool]]
         del number, frame
         requested.set()
         signal.signal(signal.SIGINT, before)
-        announce()
+        os.write(STDERR, f"{answer}\n".encode())
 
     if threading.current_thread() is not threading.main_thread():
         yield requested.is_set

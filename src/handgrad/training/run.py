@@ -26,6 +26,8 @@ from handgrad.training.report import class_table, epoch_progress
 from handgrad.training.settings import Settings, check_settings
 from handgrad.training.settings_file import save_settings
 
+ANSWER = "Interrupted: ending with this epoch. Ctrl-C again: at once."
+
 
 def run(settings: Settings, root: Path, console: Console) -> dict[str, Any]:
     """Check, train, test, and write the folder of the run.
@@ -74,12 +76,9 @@ def _train(
     every epoch, whatever ends the next."""
     records: list[EpochRecord] = []
 
-    def announce() -> None:
-        _print(console, "Interrupted: ending with this epoch. Ctrl-C again: at once.")
-
     with (
         epoch_progress(console, settings.training.epochs) as show,
-        stop_requested(announce) as stop,
+        stop_requested(ANSWER) as stop,
     ):
 
         def on_epoch(record: EpochRecord, params: handgrad.Params) -> None:
