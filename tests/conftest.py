@@ -1,6 +1,19 @@
-"""What all tests share: hypothesis draws the same examples on every machine."""
+"""What all tests share: the examples of hypothesis, and the programs of JAX."""
 
+import jax
+import pytest
 from hypothesis import settings
 
 settings.register_profile("handgrad", derandomize=True, deadline=None, max_examples=20)
 settings.load_profile("handgrad")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compiled_programs(worker_id: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Workers share what they compile: the time of most tests goes into compiling
+    small operations that another worker has compiled already."""
+    if worker_id != "master":
+        folder = tmp_path_factory.getbasetemp().parent / "compiled"
+        jax.config.update("jax_compilation_cache_dir", str(folder))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+        jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)

@@ -101,13 +101,11 @@ def plain_loss(
     return jnp.sum(weights * losses) / jnp.sum(weights)
 
 
-@functools.partial(jax.jit, static_argnums=0)
 def plain_value_and_grad(activation: str, params: Any, *rest: Any) -> tuple[Any, Any]:
-    """The loss of the plain network and its gradient by autodiff, compiled."""
+    """The loss of the plain network and its gradient by autodiff."""
     return jax.value_and_grad(plain_loss, argnums=1)(activation, params, *rest)
 
 
-@functools.partial(jax.jit, static_argnums=0)
 def term_sizes(
     activation: str, params: Any, x: Any, distribution: Any, weights: Any, masks: Any
 ) -> Params:
