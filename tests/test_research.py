@@ -17,7 +17,7 @@ SMALL: dict[str, list[str]] = {
     ],
     "noise_scale": [
         *("--epochs", "1", "--hidden", "8", "--batch-sizes", "64", "128"),
-        *("--learning-rates", "0.1", "--most-steps", "20"),
+        *("--learning-rates", "0.1", "--most-steps", "20", "--target", "3"),
     ],
     "private_training": [
         *("--hidden", "8", "--epsilons", "2", "--epochs", "1"),

@@ -128,6 +128,8 @@ def draw(results: dict[str, History]) -> Figure:
         left.plot(epochs, errors, label=way, **style)
         right.plot(epochs, angles[:, 0], **style)
     left.set(xlabel="epoch", ylabel="test error (%)", yscale="log")
+    left.yaxis.set_major_formatter("{x:g}")
+    left.yaxis.set_minor_formatter("{x:g}")
     right.set(xlabel="epoch", ylabel="degrees to the exact gradient, first layer")
     right.axhline(90, color="black", linewidth=0.8)
     figure.legend(loc="outside lower center", ncols=4, frameon=False)

@@ -68,8 +68,9 @@ def over_training(settings: Settings, images: common.Images, start: Any) -> Any:
 
 def steps_needed(
     settings: Settings, images: common.Images, params: Any, batch_size: int
-) -> int:
-    """Steps until the loss is first at the target, at the best learning rate."""
+) -> int | None:
+    """Steps until the loss is first at the target, at the best learning rate; None if
+    that takes more than the settings allow."""
     x, y = jnp.asarray(images.x), jnp.asarray(images.y)
 
     def run(rate: jax.Array) -> jax.Array:
@@ -82,10 +83,11 @@ def steps_needed(
         keys = jax.random.split(jax.random.key(settings.seed), settings.most_steps)
         losses = jax.lax.scan(step, params, keys)[1]
         there = losses <= settings.target
-        return jnp.where(there.any(), jnp.argmax(there) + 1, settings.most_steps)
+        return jnp.where(there.any(), jnp.argmax(there), settings.most_steps) + 1
 
     rates = jnp.asarray(settings.learning_rates)
-    return int(jnp.min(jax.jit(lambda rates: jax.lax.map(run, rates))(rates)))
+    needed = int(jnp.min(jax.jit(lambda rates: jax.lax.map(run, rates))(rates)))
+    return needed if needed <= settings.most_steps else None
 
 
 def fit(steps: dict[int, int]) -> tuple[float, float]:
@@ -127,6 +129,9 @@ def main() -> None:
         for size in settings.batch_sizes
     }
     print("steps by batch size:", steps)
+    steps = {size: needed for size, needed in steps.items() if needed}
+    if len(steps) < 2:
+        raise SystemExit("Too few batch sizes reach the target: raise --most-steps.")
     s_min, b_crit = fit(steps)
     mean = float(np.exp(np.mean([np.log(h["noise scale"]) for h in history])))
     print(f"S = {s_min:.1f} (1 + {b_crit:.0f} / B); noise scale {mean:.0f} on average")
