@@ -19,10 +19,12 @@ def zeros(d: jax.Array, a: jax.Array) -> jax.Array:
 
 
 def sigmoid(d: jax.Array, a: jax.Array) -> jax.Array:
+    """a (1 - a) (1 - 2 a)."""
     return a * (1 - a) * (1 - 2 * a)
 
 
 def tanh(d: jax.Array, a: jax.Array) -> jax.Array:
+    """-2 a (1 - a^2)."""
     return -2 * a * (1 - a * a)
 
 
@@ -32,10 +34,12 @@ def elu(d: jax.Array, a: jax.Array) -> jax.Array:
 
 
 def selu(d: jax.Array, a: jax.Array) -> jax.Array:
+    """lambda alpha exp(d) up to 0, and 0 above."""
     return SELU_SCALE * SELU_ALPHA * elu(d, a)
 
 
 def softplus(d: jax.Array, a: jax.Array) -> jax.Array:
+    """s (1 - s) with s = sigmoid(d)."""
     s = jax.nn.sigmoid(d)
     return s * (1 - s)
 
