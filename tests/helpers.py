@@ -1,17 +1,18 @@
-"""Tolerances, networks and oracles for the tests of the network room.
+"""Tolerances, networks and oracles for the tests of the rooms of derivatives.
 
 The oracles share no code with handgrad: functions of `jax.nn` and `optax`, samples as
 rows, differentiated by JAX.
 """
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import pytest
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -61,6 +62,19 @@ class Batch(NamedTuple):
     distribution: jax.Array  # (m, C), multiples of 1/64, so that rows sum to 1 exactly
     weights: jax.Array  # (m,), positive
     masks: tuple[jax.Array, ...]  # dropout at 1/2, for the input and hidden layers
+
+
+@pytest.fixture(scope="module", autouse=True)
+def strict() -> Iterator[None]:
+    """float64, and no dtype or rank promoted unseen, in every test of a room whose
+    conftest imports this; entered and left with each module."""
+    with (
+        jax.enable_x64(True),
+        jax.numpy_dtype_promotion("strict"),
+        jax.numpy_rank_promotion("raise"),
+        jax.default_matmul_precision("highest"),
+    ):
+        yield
 
 
 def network(sizes: Sequence[int], seed: int = 0, dtype: Any = jnp.float64) -> Params:
