@@ -8,11 +8,15 @@ central differences along random directions v, with Richardson's extrapolation:
     A2  D = (4 D(h/2) - D(h)) / 3 = <g, v> + O(h^4),  error about |D(h/2) - D(h)| / 3
     A3  at a kink, |J(theta + h v) - 2 J(theta) + J(theta - h v)| / h does not shrink
 
+J itself is only known up to rounding, which is measured (`rounding.noise_of_loss`): a
+loss that is the difference of large numbers is off by more than a unit of its own.
+
 The direction is scaled leaf by leaf, so that each leaf is moved by the same share of
 its own size and all are heard.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -21,14 +25,15 @@ import numpy as np
 from handgrad.gradcheck.bench import Bench
 from handgrad.gradcheck.judge import Evaluated, float64, like, scalar, widen
 from handgrad.gradcheck.question import Question
+from handgrad.gradcheck.rounding import noise_of_loss
 from handgrad.gradcheck.tolerance import largest, rms
-from handgrad.gradcheck.trees import to_numpy
+from handgrad.gradcheck.trees import Split, to_numpy
 
 DIRECTIONS = 2
 """Random directions along which the loss is asked."""
 
 ROUNDINGS = 100.0
-"""How many unit roundoffs of J its evaluation may be off by, in units of J's terms."""
+"""How many unit roundoffs of J its evaluation may be off by, at the least."""
 
 MARGIN = 10.0
 """How many times its error estimate an extrapolated difference may be off."""
@@ -66,19 +71,18 @@ def audit_loss(question: Question, bench: Bench) -> Audit:
     if not all(np.isfinite(g).all() for g in truth.gradient):
         said = f"jax.grad of the loss in {bench.judge} is not finite at this point."
         return Audit((said,), blamed=question.split.paths)
-    objective = _objective(question, bench.wide)
-    theta = [to_numpy(leaf) for leaf in question.split.values]
+    asked = _Asked(
+        _objective(question, bench.wide),
+        truth,
+        [to_numpy(leaf) for leaf in question.split.values],
+        _lost(question, bench),
+    )
     seen = [
-        _disagrees(
-            objective,
-            truth,
-            theta,
-            _direction(theta, np.random.default_rng(100 + seed)),
-        )
+        asked.disagrees(_direction(asked.theta, np.random.default_rng(100 + seed)))
         for seed in range(DIRECTIONS)
     ]
     if any(off and not kink for off, kink in seen):
-        blamed = _blame(question, objective, truth, theta)
+        blamed = _blame(question.split, asked)
         return Audit((_fault(blamed),), blamed=blamed)
     kink = any(kink for _, kink in seen)
     return Audit(notes=(_KINK,) if kink else (), kink=kink)
@@ -116,46 +120,66 @@ def _direction(
     ]
 
 
-def _disagrees(
-    objective: Objective,
-    truth: Evaluated,
-    theta: Sequence[np.ndarray],
-    direction: Sequence[np.ndarray],
-) -> tuple[bool, bool]:
-    """(whether A2 contradicts the judge, whether A3 sees a kink)."""
-    unit = float(jnp.finfo(truth.dtype).eps)
-    step = unit ** (1 / 3)
-    at = {
-        factor: objective(
-            [t + factor * step * v for t, v in zip(theta, direction, strict=True)]
-        )
-        for factor in (1.0, -1.0, 0.5, -0.5)
-    }
-    coarse, fine = (at[1.0] - at[-1.0]) / (2 * step), (at[0.5] - at[-0.5]) / step
-    measured, error = (4 * fine - coarse) / 3, abs(fine - coarse) / 3
-    parts = [
-        float(np.sum(g * v)) for g, v in zip(truth.gradient, direction, strict=True)
-    ]
-    noise = ROUNDINGS * unit * max(abs(value) for value in at.values()) / step
-    claimed, size = sum(parts), largest(np.array(parts)) if parts else 0.0
-    tolerance = MARGIN * error + noise + np.sqrt(unit) * size
-    bends = [abs(at[f] + at[-f] - 2 * truth.value) / (f * step) for f in (1.0, 0.5)]
-    kink = bends[1] > 0.8 * bends[0] and bends[1] > noise + 1e-6 * size
-    return bool(abs(measured - claimed) > tolerance), bool(kink)
+def _lost(question: Question, bench: Bench) -> float:
+    """How far J is from its true value by rounding, in the arithmetic of the judge."""
+    truth = bench.truth
+    if not bench.wide:
+        return max(abs(probe.value - truth.value) for probe in bench.probes)
+    point = question.loss, question.split, question.args
+    try:
+        return noise_of_loss(*point, truth.value)
+    except Exception:  # it cannot be traced, and `ROUNDINGS` alone are what is known
+        return 0.0
 
 
-def _blame(
-    question: Question,
-    objective: Objective,
-    truth: Evaluated,
-    theta: Sequence[np.ndarray],
-) -> tuple[str, ...]:
+@dataclass(frozen=True)
+class _Asked:
+    """A loss that can be asked along a line.
+
+    Attributes:
+      objective: J.
+      truth: J and its gradient, as the judge has them.
+      theta: the point.
+      lost: how far rounding moves J.
+    """
+
+    objective: Objective
+    truth: Evaluated
+    theta: Sequence[np.ndarray]
+    lost: float
+
+    def disagrees(self, direction: Sequence[np.ndarray]) -> tuple[bool, bool]:
+        """(whether A2 contradicts the judge, whether A3 sees a kink)."""
+        unit = float(jnp.finfo(self.truth.dtype).eps)
+        step = unit ** (1 / 3)
+        pairs = list(zip(self.theta, direction, strict=True))
+        at = {
+            factor: self.objective([t + factor * step * v for t, v in pairs])
+            for factor in (1.0, -1.0, 0.5, -0.5)
+        }
+        coarse, fine = (at[1.0] - at[-1.0]) / (2 * step), (at[0.5] - at[-0.5]) / step
+        measured, error = (4 * fine - coarse) / 3, abs(fine - coarse) / 3
+        parts = [
+            float(np.sum(g * v))
+            for g, v in zip(self.truth.gradient, direction, strict=True)
+        ]
+        largest_loss = max(abs(value) for value in at.values())
+        noise = max(MARGIN * self.lost, ROUNDINGS * unit * largest_loss) / step
+        claimed, size = sum(parts), largest(np.array(parts)) if parts else 0.0
+        tolerance = MARGIN * error + noise + np.sqrt(unit) * size
+        here = self.truth.value
+        bends = [abs(at[f] + at[-f] - 2 * here) / (f * step) for f in (1.0, 0.5)]
+        kink = bends[1] > 0.8 * bends[0] and bends[1] > noise + 1e-6 * size
+        return bool(abs(measured - claimed) > tolerance), bool(kink)
+
+
+def _blame(split: Split, asked: _Asked) -> tuple[str, ...]:
     """The leaves that the loss moves with otherwise than its gradient says."""
-    split, blamed = question.split, []
+    blamed = []
     for k, i in enumerate(split.floating):
-        direction = _direction(theta, np.random.default_rng(200 + k))
+        direction = _direction(asked.theta, np.random.default_rng(200 + k))
         alone = [v if j == k else 0 * v for j, v in enumerate(direction)]
-        off, _ = _disagrees(objective, truth, theta, alone)
+        off, _ = asked.disagrees(alone)
         if off:
             blamed.append(split.paths[i])
     return tuple(blamed)

@@ -5,14 +5,9 @@ from dataclasses import dataclass
 import jax.numpy as jnp
 import numpy as np
 
-from handgrad.gradcheck.judge import (
-    Evaluated,
-    differentiate,
-    judge,
-    noise_of_float64,
-    probes,
-)
+from handgrad.gradcheck.judge import Evaluated, differentiate, judge
 from handgrad.gradcheck.question import Question
+from handgrad.gradcheck.rounding import draws, probes
 from handgrad.gradcheck.tolerance import Floor as Floor
 from handgrad.gradcheck.tolerance import Losses, floor_of, rms, typical
 from handgrad.gradcheck.trees import Split, dtype_of, to_numpy
@@ -26,7 +21,8 @@ class Bench:
 
     Attributes:
       truth: value and gradient from the judge.
-      probes: the same from autodiff in the working dtype, as in T1 of `tolerance`.
+      probes: the same from autodiff in the working dtype, as in T1 of `tolerance`, or
+        in random rounding, as in T1'.
       floors: one per floating leaf.
       judge: the dtype of the judge.
       wide: whether the judge worked in float64; if not, autodiff in the working dtype
@@ -48,15 +44,33 @@ def assemble(question: Question) -> Bench:
     Four gradient evaluations, and five where the working dtype is float64.
     """
     loss, split, args = question.loss, question.split, question.args
-    beside = probes(loss, split, args)
+    here = differentiate(loss, split, split.values, args)
     if all(dtype_of(leaf) == np.float64 for leaf in split.values):
-        truth, notes = judge(loss, split, split.values, args), []
-        found = [noise_of_float64(loss, split, args, truth), *beside]
+        truth = judge(loss, split, split.values, args)
+        beside, notes = _drawn(question)
+        found = [here, *beside]
     else:
-        found = [differentiate(loss, split, split.values, args), *beside]
+        found = [here, *probes(loss, split, args)]
         truth, notes = _truth(question, found)
     floors, wide = _floors(split, truth, found), truth is not found[0]
     return Bench(truth, found, floors, str(truth.dtype), wide, notes)
+
+
+def _drawn(question: Question) -> tuple[list[Evaluated], list[str]]:
+    """The g_j of T1', or those of T1 where the loss cannot be traced; and why."""
+    point = question.loss, question.split, question.args
+    try:
+        return draws(*point), []
+    except Exception as error:  # whatever tracing the loss of a user may raise
+        return probes(*point), [
+            "the loss cannot be traced, so the floors come from inputs moved in the "
+            f"last place and may be too low ({_first_line(error)})."
+        ]
+
+
+def _first_line(error: Exception) -> str:
+    first = str(error).strip().splitlines()[:1]
+    return f"{type(error).__name__}: {''.join(first)[:120]}"
 
 
 def _floors(split: Split, truth: Evaluated, found: list[Evaluated]) -> list[Floor]:
@@ -84,10 +98,9 @@ def _truth(question: Question, found: list[Evaluated]) -> tuple[Evaluated, list[
     try:
         truth = judge(question.loss, split, split.values, question.args)
     except Exception as error:  # whatever the loss of a user may raise
-        first = str(error).strip().splitlines()[:1]
         return found[0], [
             "the loss does not run in float64, so jax.grad in the working dtype was "
-            f"the judge ({type(error).__name__}: {''.join(first)[:120]})."
+            f"the judge ({_first_line(error)})."
         ]
     if _another_function(truth, found):
         return found[0], [

@@ -1,4 +1,4 @@
-"""The judge: autodiff of the loss in float64, and what autodiff loses without it.
+"""The judge: autodiff of the loss in float64.
 
 float64 is switched on locally, for the calling thread and the time of the call; no
 flag is left changed. On a platform without float64 the judge runs on the CPU.
@@ -13,11 +13,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from handgrad.gradcheck.tolerance import PROBES
 from handgrad.gradcheck.trees import (
     Split,
     Tree,
-    dtype_of,
     is_array,
     map_floating,
     to_numpy,
@@ -75,15 +73,23 @@ class Evaluated:
     dtype: np.dtype
 
 
+def objective_of(
+    loss: Loss, split: Split, args: Sequence[Any]
+) -> Callable[[Sequence[Any]], jax.Array]:
+    """The loss as a function of the floating leaves alone."""
+
+    def objective(leaves: Sequence[Any]) -> jax.Array:
+        return scalar(loss(split.merge(leaves), *args))
+
+    return objective
+
+
 def differentiate(
     loss: Loss, split: Split, values: Sequence[Any], args: Sequence[Any]
 ) -> Evaluated:
     """Autodiff of the loss with respect to the floating leaves, in their own dtype."""
 
-    def objective(leaves: Sequence[Any]) -> jax.Array:
-        return scalar(loss(split.merge(leaves), *args))
-
-    value, gradient = jax.value_and_grad(objective)(list(values))
+    value, gradient = jax.value_and_grad(objective_of(loss, split, args))(list(values))
     return Evaluated(float(value), [to_numpy(g) for g in gradient], value.dtype)
 
 
@@ -100,54 +106,6 @@ def judge(
     """
     with float64():
         return differentiate(loss, split, widen(list(values)), widen(list(args)))
-
-
-def probes(loss: Loss, split: Split, args: Sequence[Any]) -> list[Evaluated]:
-    """Autodiff in the working dtype at `PROBES` points beside the point."""
-    found = []
-    for seed in range(PROBES):
-        generator = np.random.default_rng(seed)
-        values = [_nudge(leaf, generator) for leaf in split.values]
-        moved = map_floating(lambda leaf, g=generator: _nudge(leaf, g), list(args))
-        found.append(differentiate(loss, split, values, moved))
-    return found
-
-
-def noise_of_float64(
-    loss: Loss, split: Split, args: Sequence[Any], truth: Evaluated
-) -> Evaluated:
-    """What autodiff loses in float64, where it cannot be compared with anything wider.
-
-    At parameters moved by +delta and -delta, delta = 2^-26 relative, the gradient moves
-    by equal and opposite amounts up to delta^2 = u, but its rounding errors are drawn
-    anew. So g(+) + g(-) - 2 g is noise, of variance 1 + 1 + 4 times that of one g.
-    """
-    generator = np.random.default_rng(PROBES)
-    exact = [to_numpy(leaf) for leaf in split.values]
-    steps = [2.0**-26 * x * generator.standard_normal(x.shape) for x in exact]
-    pairs = list(zip(exact, steps, strict=True))
-    plus = judge(loss, split, [x + step for x, step in pairs], args)
-    minus = judge(loss, split, [x - step for x, step in pairs], args)
-
-    def noisy(up: Any, down: Any, here: Any) -> Any:
-        return here + (up + down - 2 * here) / np.sqrt(6)
-
-    gradient = list(map(noisy, plus.gradient, minus.gradient, truth.gradient))
-    value = noisy(plus.value, minus.value, truth.value)
-    return Evaluated(value, gradient, truth.dtype)
-
-
-def _nudge(leaf: Any, generator: np.random.Generator) -> Any:
-    """One entry in four moved by one unit in the last place, up or down.
-
-    So an entry moves by half a unit, root mean square: what rounding may do to it.
-    Whole numbers stay: they may be codes, masks or labels, and are exact anyway.
-    """
-    exact = to_numpy(leaf)
-    steps = generator.choice((-1, 1, 0, 0, 0, 0, 0, 0), exact.shape)
-    unit = 0.6 * float(jnp.finfo(dtype_of(leaf)).eps)  # rounds to one unit everywhere
-    moved = np.where(exact == np.round(exact), exact, exact * (1 + steps * unit))
-    return like(moved, leaf)
 
 
 def like(exact: np.ndarray, leaf: Any) -> Any:

@@ -9,9 +9,12 @@ where g is the gradient in float64, g_w autodiff in the working dtype, and theta
 x_j differ from theta and x by half a unit in the last place, root mean square, in
 random directions: a backward stable algorithm may lose that much (Higham 2002,
 "Accuracy and Stability of Numerical Algorithms", section 1.5). Where the working dtype
-is float64 there is nothing wider to compare with, and a_0 is the noise of float64 that
-`judge.noise_of_float64` measures. With u the unit roundoff and rms the root mean
-square over the n entries of a leaf,
+is float64, nothing wider is there to tell; then
+
+    T1' a_0 as above,   a_j = g_j - g,  j = 1, 2, 3
+
+where g_j is the gradient in random rounding (`random_rounding`). With u the unit
+roundoff and rms the root mean square over the n entries of a leaf,
 
     T2  floor_rms = SAFETY max( max_j rms(a_j),   t rms(g) )
     T3  floor_max = SAFETY max( max_j max|a_j|,   t max|g| )
@@ -53,6 +56,9 @@ SHARED = 4.0
 
 PROBES = 2
 """Autodiff evaluations at inputs moved in the last place."""
+
+DRAWS = 3
+"""Evaluations in random rounding: two errors that cancel in one do not in all."""
 
 
 class Floor(NamedTuple):
