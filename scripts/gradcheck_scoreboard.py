@@ -7,10 +7,12 @@ Every bug of handgrad.gradcheck.planted_bugs, on every network and dtype where i
 show, through check_gradients, jax.test_util.check_grads, chex.assert_numerical_grads,
 torch.autograd.gradcheck (float64 only, where torch is installed) and np.allclose
 against jax.grad at rtol 1e-5, each at its defaults. Prints tables, and writes
-scoreboard.json and scoreboard.png to --output. Exits with 1 if check_gradients misses a
-bug above the rounding floor or calls a right gradient wrong.
+scoreboard.json and scoreboard.png to --output; Ctrl-C ends it early, with what was done
+till then. Exits with 1 if check_gradients misses a bug above the rounding floor or
+calls a right gradient wrong.
 """
 
+import contextlib
 import json
 import sys
 from dataclasses import dataclass
@@ -71,13 +73,13 @@ def main() -> int:
     needs = sorted({bug.needs for bug in BUGS})
     jobs = [
         (dtype, network, need, seed)
+        for seed in range(settings.seeds)
         for dtype in settings.dtypes
         for network in NETWORKS
         for need in needs
-        for seed in range(settings.seeds)
     ]
     rows: list[Row] = []
-    with Progress() as progress:
+    with contextlib.suppress(KeyboardInterrupt), Progress() as progress:
         for job in progress.track(jobs, description="planting bugs"):
             rows += run(*job, rivals=settings.rivals)
     summary = summarise(rows)

@@ -3,18 +3,13 @@
 Nothing here is tuned to a network. What autodiff itself loses in the working dtype
 is measured, and a hand-written gradient is allowed `SAFETY` times as much:
 
-    T1  a_0 = g_w(theta, x) - g,   a_j = g_w(theta_j, x_j) - g,  j = 1, 2
+    T1  a_0 = g_w - g,   a_j = g_j - g,  j = 1, 2, 3
 
-where g is the gradient in float64, g_w autodiff in the working dtype, and theta_j and
-x_j differ from theta and x by half a unit in the last place, root mean square, in
-random directions: a backward stable algorithm may lose that much (Higham 2002,
-"Accuracy and Stability of Numerical Algorithms", section 1.5). Where the working dtype
-is float64, nothing wider is there to tell; then
-
-    T1' a_0 as above,   a_j = g_j - g,  j = 1, 2, 3
-
-where g_j is the gradient in random rounding (`random_rounding`). With u the unit
-roundoff and rms the root mean square over the n entries of a leaf,
+where g is the gradient in float64, g_w autodiff in the working dtype, and g_j the same
+in random rounding (`random_rounding`): inputs and results are moved by one unit in the
+last place, up or down at random. Where the working dtype is float64 itself, a_0 says
+nothing and the a_j all. With u the unit roundoff and rms the root mean square over the
+n entries of a leaf,
 
     T2  floor_rms = SAFETY max( max_j rms(a_j),   t rms(g) )
     T3  floor_max = SAFETY max( max_j max|a_j|,   t max|g| )
@@ -55,7 +50,7 @@ SHARED = 4.0
 """Roundings of one scalar that multiplies a whole leaf."""
 
 PROBES = 2
-"""Autodiff evaluations at inputs moved in the last place."""
+"""Evaluations at inputs moved in the last place, where the loss cannot be traced."""
 
 DRAWS = 3
 """Evaluations in random rounding: two errors that cancel in one do not in all."""
