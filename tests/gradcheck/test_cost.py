@@ -45,7 +45,7 @@ def test_cost_is_six_gradients_and_eleven_losses_at_most(dtype: str, kind: str) 
     with jax.enable_x64(dtype == "float64"):
         check_gradients(count.loss, getattr(count, kind), *point(jnp.dtype(dtype)))
     assert count.gradients == 1
-    assert count.gradients + count.differentiated == 6
+    assert count.gradients + count.differentiated == {"float32": 5, "float64": 6}[dtype]
     assert count.losses + DRAWS * count.traced == 11
 
 

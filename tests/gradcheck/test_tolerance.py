@@ -12,6 +12,7 @@ from handgrad.gradcheck.tolerance import (
     largest,
     projection,
     rms,
+    room,
     typical,
 )
 
@@ -50,20 +51,30 @@ def test_floor_is_what_was_lost_times_the_safety() -> None:
     truth, parameter = np.array([1.0, -2.0]), np.array([2.0, 2.0])
     lost = Losses(1e-5, 2e-5, 3e-5, 4e-5)
     floor = floor_of(truth, parameter, lost, unit=1e-8, usual=0.0)
-    assert floor.rms == pytest.approx(SAFETY * 1e-5)
-    assert floor.worst == pytest.approx(SAFETY * 2e-5)
-    assert floor.along_gradient == pytest.approx(PROJECTED * 3e-5)
-    assert floor.along_parameter == pytest.approx(PROJECTED * 4e-5)
+    assert floor.rms == pytest.approx(SAFETY * 1.75 * 1e-5)
+    assert floor.worst == pytest.approx(SAFETY * 1.75 * 2e-5)
+    assert floor.along_gradient == pytest.approx(PROJECTED * 1.75 * 3e-5)
+    assert floor.along_parameter == pytest.approx(PROJECTED * 1.75 * 4e-5)
 
 
 def test_floor_is_never_below_the_unit_roundoff_or_what_is_usual() -> None:
     truth, none = np.array([1.0, -2.0]), Losses(0, 0, 0, 0)
     low = floor_of(truth, truth, none, unit=1e-8, usual=0.0)
     usual = floor_of(truth, truth, none, unit=1e-8, usual=1e-5)
-    assert low.rms == pytest.approx(SAFETY * 1e-8 * np.sqrt(2.5))
-    assert usual.worst == pytest.approx(SAFETY * 1e-5 * 2)
-    noise = PROJECTED * 1e-8 / np.sqrt(2)  # incoherent noise of the floor, over 2
+    assert low.rms == pytest.approx(SAFETY * 1.75 * 1e-8 * np.sqrt(2.5))
+    assert usual.worst == pytest.approx(SAFETY * 1.75 * 1e-5 * 2)
+    noise = PROJECTED * 1.75 * 1e-8 / np.sqrt(2)  # incoherent noise, over 2
     assert low.along_gradient == pytest.approx(max(noise, SHARED * 1e-8))
+
+
+@pytest.mark.parametrize(("entries", "odds"), [(1, 2e-4), (2, 2e-5), (3, 5e-6), (8, 0)])
+def test_right_leaf_of_normal_errors_is_hardly_ever_above(
+    entries: int, odds: float
+) -> None:
+    drawn = np.random.default_rng(0).standard_normal((4, 1_000_000, entries))
+    error, *lost = np.sqrt(np.mean(drawn**2, axis=2))
+    above = error > SAFETY * room(entries) * np.max(lost, axis=0)
+    assert np.mean(above) <= odds
 
 
 def test_direction_of_zeros_bounds_nothing() -> None:

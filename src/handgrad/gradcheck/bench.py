@@ -21,8 +21,8 @@ class Bench:
 
     Attributes:
       truth: value and gradient from the judge.
-      probes: the same from autodiff in the working dtype, and in random
-        rounding, as in T1 of `tolerance`.
+      probes: the same from autodiff in the working dtype, as in T1 of `tolerance`, or
+        in random rounding, as in T1'.
       floors: one per floating leaf.
       judge: the dtype of the judge.
       wide: whether the judge worked in float64; if not, autodiff in the working dtype
@@ -41,23 +41,23 @@ class Bench:
 def assemble(question: Question) -> Bench:
     """Ask the judge and autodiff, and derive the floors.
 
-    Five gradient evaluations: the judge, autodiff, and three in random rounding.
+    Four gradient evaluations, and five where the working dtype is float64.
     """
     loss, split, args = question.loss, question.split, question.args
     here = differentiate(loss, split, split.values, args)
-    beside, notes = _drawn(question)
-    found = [here, *beside]
     if all(dtype_of(leaf) == np.float64 for leaf in split.values):
         truth = judge(loss, split, split.values, args)
+        beside, notes = _drawn(question)
+        found = [here, *beside]
     else:
-        truth, said = _truth(question, found)
-        notes += said
+        found = [here, *probes(loss, split, args)]
+        truth, notes = _truth(question, found)
     floors, wide = _floors(split, truth, found), truth is not found[0]
     return Bench(truth, found, floors, str(truth.dtype), wide, notes)
 
 
 def _drawn(question: Question) -> tuple[list[Evaluated], list[str]]:
-    """The g_j of T1, or `probes` where the loss cannot be traced; and why."""
+    """The g_j of T1', or those of T1 where the loss cannot be traced; and why."""
     point = question.loss, question.split, question.args
     try:
         return draws(*point), []

@@ -71,7 +71,7 @@ def probes(loss: Loss, split: Split, args: Sequence[Any]) -> list[Evaluated]:
 
 
 def draws(loss: Loss, split: Split, args: Sequence[Any]) -> list[Evaluated]:
-    """Autodiff in the working dtype, `DRAWS` times in random rounding.
+    """Autodiff in float64 at the point, `DRAWS` times in random rounding.
 
     Raises:
       Exception: whatever the loss raises where it cannot be traced, as
@@ -81,10 +81,11 @@ def draws(loss: Loss, split: Split, args: Sequence[Any]) -> list[Evaluated]:
     for seed in range(DRAWS):
         beside = Neighbour(seed, (-1, 1))
         values, given = map_floating(beside.data, (split.values, list(args)))
-        objective = jax.value_and_grad(objective_of(loss, split, given))
-        value, *gradient = _in_random_rounding(objective, values, beside)
-        exact = [to_numpy(g) for g in gradient]
-        found.append(Evaluated(float(value), exact, value.dtype))
+        with float64():
+            objective = jax.value_and_grad(objective_of(loss, split, widen(given)))
+            value, *gradient = _in_random_rounding(objective, widen(values), beside)
+            exact = [to_numpy(g) for g in gradient]
+            found.append(Evaluated(float(value), exact, value.dtype))
     return found
 
 
