@@ -37,7 +37,7 @@ def test_every_cause_has_a_heading_and_a_run_example() -> None:
 
 def test_numbers_in_the_text_are_those_of_the_code() -> None:
     assert f"such a list: {len(BUGS)} wrong backward passes" in PAGE
-    assert f"floor_rms = {SAFETY:g} max(" in PAGE
-    assert f"max( {PROJECTED:g} max_j |<a_j, p>|" in PAGE
+    assert f"floor_rms = {SAFETY:g} c_n max(" in PAGE
+    assert f"max( {PROJECTED:g} c_n max_j |<a_j, p>|" in PAGE
     assert f"{SHARED:g} u rms(g) / rms(p)" in PAGE
     assert f"no more than {STRICT:g} of the floor" in PAGE
