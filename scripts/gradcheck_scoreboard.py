@@ -82,6 +82,9 @@ def main() -> int:
     with contextlib.suppress(KeyboardInterrupt), Progress() as progress:
         for job in progress.track(jobs, description="planting bugs"):
             rows += run(*job, rivals=settings.rivals)
+    if not rows:
+        print("Ended before the first problem was done: nothing to show.")
+        return 1
     summary = summarise(rows)
     print_tables(summary)
     settings.output.mkdir(parents=True, exist_ok=True)
