@@ -1,13 +1,13 @@
 """How long does a check take? Networks up to ten million parameters, right and wrong.
 
-python scripts/benchmark_gradcheck.py                       # under four minutes on 2 cores
+python scripts/benchmark_gradcheck.py                  # under four minutes on 2 cores
 python scripts/benchmark_gradcheck.py --widths 300 --dtypes float32
 
 784-width-width-10 networks on 64 samples. "right" is handgrad.value_and_grad; "scale"
 has one layer 1.01 times too large; "unknown" is off by a constant everywhere, so that
 every explanation is tried in vain. "right" comes first, so compiling is in its time.
-Prints seconds, also as a multiple of one plain
-jax.grad, and writes benchmark_gradcheck.json to --output.
+Prints seconds, also as a multiple of one plain jax.grad, and writes
+benchmark_gradcheck.json to --output.
 """
 
 import json
