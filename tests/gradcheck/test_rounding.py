@@ -159,7 +159,7 @@ def test_arguments_narrower_than_float64_are_known_to_their_own_last_place() -> 
 
 
 def test_float64_of_one_saturated_sample_is_right() -> None:
-    """One second difference over 2^-26 called this wrong, by up to three floors."""
+    """J is of the size of its own rounding, which the audit once took for a fault."""
 
     def loss(v: jax.Array, y: jax.Array) -> jax.Array:
         return -jax.nn.log_softmax(v)[y]
