@@ -1,6 +1,6 @@
 """Plant bugs in a backward pass, and count who finds them: this check and its rivals.
 
-python scripts/gradcheck_scoreboard.py                       # 20 seeds, an hour or two
+python scripts/gradcheck_scoreboard.py --workers 2           # 20 seeds, about an hour
 python scripts/gradcheck_scoreboard.py --seeds 1 --dtypes float32
 
 Every bug of handgrad.gradcheck.planted_bugs, on every network and dtype where it can
@@ -16,6 +16,7 @@ import contextlib
 import json
 import sys
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ import jax.numpy as jnp
 import tyro
 from gradcheck_rivals import RIVALS, VERDICTS, timed
 from gradcheck_summary import draw, failed, print_tables, summarise
+from joblib import Parallel, delayed
 from rich.progress import Progress
 
 from handgrad.gradcheck.judge import float64, widen
@@ -58,12 +60,14 @@ class Settings:
       seeds: random problems for each network, dtype and need of the bugs.
       dtypes: of parameters, inputs and weights.
       rivals: whether to run the others as well.
+      workers: processes that share the problems.
       output: the folder for scoreboard.json and scoreboard.png.
     """
 
     seeds: int = 20
     dtypes: tuple[str, ...] = ("float32", "float64", "bfloat16")
     rivals: bool = True
+    workers: int = 1
     output: Path = Path("runs/gradcheck_scoreboard")
 
 
@@ -71,17 +75,15 @@ def main() -> int:
     """Run, print, write; 1 if something was missed or wrongly accused."""
     settings = tyro.cli(Settings, description=__doc__)
     needs = sorted({bug.needs for bug in BUGS})
-    jobs = [
-        (dtype, network, need, seed)
-        for seed in range(settings.seeds)
-        for dtype in settings.dtypes
-        for network in NETWORKS
-        for need in needs
-    ]
+    # Seeds run fastest: JAX's caches hold what one network compiles, not all of them.
+    jobs = list(product(settings.dtypes, NETWORKS, needs, range(settings.seeds)))
     rows: list[Row] = []
+    found = Parallel(settings.workers, return_as="generator")(
+        delayed(run)(*job, rivals=settings.rivals) for job in jobs
+    )
     with contextlib.suppress(KeyboardInterrupt), Progress() as progress:
-        for job in progress.track(jobs, description="planting bugs"):
-            rows += run(*job, rivals=settings.rivals)
+        for more in progress.track(found, len(jobs), description="planting bugs"):
+            rows += more
     if not rows:
         print("Ended before the first problem was done: nothing to show.")
         return 1
