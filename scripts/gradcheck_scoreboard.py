@@ -78,7 +78,7 @@ def main() -> int:
     # Seeds run fastest: JAX's caches hold what one network compiles, not all of them.
     jobs = list(product(settings.dtypes, NETWORKS, needs, range(settings.seeds)))
     rows: list[Row] = []
-    found = Parallel(settings.workers, return_as="generator")(
+    found: Any = Parallel(settings.workers, return_as="generator")(
         delayed(run)(*job, rivals=settings.rivals) for job in jobs
     )
     with contextlib.suppress(KeyboardInterrupt), Progress() as progress:
