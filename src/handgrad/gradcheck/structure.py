@@ -10,7 +10,7 @@ import numpy as np
 from handgrad.gradcheck.trees import Split, Tree, dtype_of, is_array, name_of, to_numpy
 
 
-@dataclass
+@dataclass(frozen=True)
 class Aligned:
     """A candidate laid beside the parameters.
 
