@@ -12,7 +12,11 @@ from handgrad.gradcheck.tolerance import Floor as Floor
 from handgrad.gradcheck.tolerance import Losses, floor_of, rms, typical
 from handgrad.gradcheck.trees import Split, dtype_of, to_numpy
 
-_ANOTHER_FUNCTION = 100.0
+CHANGED = 0.01
+"""The relative change of the gradient in float64 that is not put down to rounding,"""
+
+FARTHER = 100.0
+"""if it is as many times what a unit in the last place of the inputs does."""
 
 
 @dataclass(frozen=True)
@@ -127,6 +131,4 @@ def _another_function(truth: Evaluated, found: list[Evaluated]) -> bool:
             near.append(max(rms(p.gradient[i] - here[i]) for p in found[1:]) / size)
     if not far:
         return False
-    return bool(
-        np.median(far) > 0.01 and np.median(far) > _ANOTHER_FUNCTION * np.median(near)
-    )
+    return bool(np.median(far) > CHANGED and np.median(far) > FARTHER * np.median(near))

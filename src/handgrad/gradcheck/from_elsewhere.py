@@ -20,6 +20,9 @@ from handgrad.gradcheck.trials import move
 BESIDE = 2
 """Points beside a kink at which the gradient must be right."""
 
+NEAR = 0.25
+"""How far a variant may be, relative to the candidate, to be tried in its dtype too."""
+
 
 def kink(case: Case) -> Iterator[Claim]:
     """Right beside this point, wrong at it: a convention, if the loss has a kink here.
@@ -103,7 +106,7 @@ def _far(leaf: Evidence, exact: np.ndarray) -> bool:
     """Whether a prediction is off by more than rounding in any dtype makes it."""
     if exact.shape != leaf.candidate.shape:
         return True
-    return not rms(leaf.candidate - exact) <= 0.25 * rms(leaf.candidate)
+    return not rms(leaf.candidate - exact) <= NEAR * rms(leaf.candidate)
 
 
 def _evaluate(

@@ -34,6 +34,12 @@ MOST_NUMBERS = 50_000_000
 SPARE = 16
 """Entries beyond one per sample that least squares must have to prove anything."""
 
+PRESENT = 0.05
+"""The share in the candidate from which a sample counts as present."""
+
+MOST_CHANGED = 0.9
+"""The share of the batch that may be left out or counted twice."""
+
 
 @dataclass(frozen=True)
 class Apart:
@@ -163,10 +169,10 @@ def _counts(leaf: Evidence, apart: Apart) -> Iterator[tuple[np.ndarray, float]]:
         return
     live = np.any(columns != 0, axis=0)
     kept = np.round(shares[live], 6)
-    values, often = np.unique(kept[kept > 0.05], return_counts=True)
+    values, often = np.unique(kept[kept > PRESENT], return_counts=True)
     for factor in {1.0, *([float(values[np.argmax(often)])] if len(values) else [])}:
         counts = np.where(live, np.clip(np.round(shares / factor), 0, 2), 1)
-        if 0 < np.sum(counts != 1) <= 0.9 * m:
+        if 0 < np.sum(counts != 1) <= MOST_CHANGED * m:
             yield counts, factor
 
 
