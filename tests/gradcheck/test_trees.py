@@ -5,7 +5,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from handgrad.gradcheck.trees import batch_size, dtype_of, is_floating, split
+from handgrad.gradcheck.trees import (
+    batch_size,
+    dtype_of,
+    is_complex,
+    is_floating,
+    split,
+)
 
 
 def test_split_names_leaves_and_merges_them_again() -> None:
@@ -41,10 +47,17 @@ def test_what_has_a_gradient(leaf: object, expected: bool) -> None:
     assert is_floating(leaf) is expected
 
 
+def test_what_is_complex() -> None:
+    assert is_complex(1j)
+    assert is_complex(jnp.ones(2, jnp.complex64))
+    assert not any(map(is_complex, (1.0, jnp.ones(2), "text")))
+
+
 def test_batch_size_is_the_commonest_leading_size_and_keys_have_none() -> None:
     one, other = jnp.ones((7, 3)), jnp.ones((9,))
     assert batch_size((one, other, jnp.ones(7))) == 7
     assert batch_size((other, one)) == 9
+    assert batch_size((jnp.ones(()), one)) == 7
     assert batch_size((jax.random.split(jax.random.key(0), 3), 2.0)) is None
 
 
