@@ -16,6 +16,50 @@ LONG = (
     "['encoder']['layers'][11]['attention']['projection']['output']['kernel_of_head_3']"
 )
 
+UNTESTED = "untested: the gradient is zero here."
+TABLE = """\
+gradient NOT ok: 1 right, 1 wrong, 1 untested, 1 not differentiable
+
+leaf                                           verdict     error    floor      scale   cosine  cause
+----------------------------------------------------------------------------------------------------
+['bias']                                       right     9.2e-08  5.7e-07      1.001   1.0000
+['encoder']['layers']...'kernel_of_the_head']  wrong     1.5e+01  1.0e-06         16   1.0000  scale
+['gain']                                       untested  0.0e+00  0.0e+00          -        -
+['steps']                                      no gradient
+
+fault: the loss is off.
+['encoder']['layers'][11]['projection']['kernel_of_the_head']: 16 times the gradient: the batch size
+    m. Divide by m, once, and not by m and by the number of samples.
+['gain']: untested: the gradient is zero here.
+note: so it is."""  # noqa: E501
+
+
+def test_table_to_the_letter() -> None:
+    long = "['encoder']['layers'][11]['projection']['kernel_of_the_head']"
+    said = (
+        "16 times the gradient: the batch size m. "
+        "Divide by m, once, and not by m and by the number of samples."
+    )
+    leaves = (
+        Leaf("['bias']", "right", (3,), "", 9.2e-8, 5.7e-7, 0.2, 1.0007, 1.0),
+        Leaf(
+            *(long, "wrong", (3, 4), "", 15.0, 1e-6, 1e7, 16.00012, 0.99996),
+            cause="scale",
+            explanation=said,
+        ),
+        Leaf("['gain']", "untested", (2,), "", 0.0, 0.0, explanation=UNTESTED),
+        Leaf("['steps']", "not differentiable"),
+    )
+    assert str(Report(leaves, ("the loss is off.",), ("so it is.",))) == TABLE
+
+
+@pytest.mark.parametrize(("length", "width"), [(60, 45), (40, 40), (2, 4)])
+def test_first_column_is_as_wide_as_its_paths_or_what_is_left(
+    length: int, width: int
+) -> None:
+    head = str(Report((Leaf("p" * length, "right"),))).splitlines()[2]
+    assert head.index("  verdict") == width
+
 
 def test_table_of_a_right_gradient() -> None:
     lines = str(check(right)).splitlines()
