@@ -106,8 +106,7 @@ def private_gradient(
     sum and noise are in float32 or wider, whatever the parameters are.
 
     Args:
-      key: a PRNG key, consumed here. ``jax.random.key(seed, impl="rbg")`` makes one
-        whose noise is cheaper than that of the default.
+      key: a PRNG key, consumed here.
       trace, deltas: of one backward pass.
       clip_norm, per_layer, automatic, gamma: as in `clipped_gradient`; clip_norm is C.
       noise_multiplier: sigma, the noise's standard deviation over C.
