@@ -1,6 +1,8 @@
 """The report as text, as a dictionary and as a picture."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -125,6 +127,23 @@ def test_ok_means_nothing_wrong_and_something_tested(
 ) -> None:
     leaves = [Leaf(str(i), verdict) for i, verdict in enumerate(verdicts)]
     assert Report(tuple(leaves), faults=faults).ok is ok
+
+
+def test_wrong_and_untested_leaves() -> None:
+    verdicts = ("right", "wrong", "untested", "not differentiable")
+    leaves = tuple(Leaf(v, v) for v in verdicts)
+    _, wrong, untested, _ = leaves
+    report = Report(leaves)
+    assert report.wrong == (wrong,)
+    assert report.untested == (untested,)
+    assert [leaf.ok for leaf in leaves] == [True, False, None, None]
+
+
+def test_matplotlib_is_loaded_for_a_picture_alone() -> None:
+    code = "import sys, handgrad.gradcheck; print('matplotlib' in sys.modules)"
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False"]
 
 
 def test_dictionary_is_plain_and_complete() -> None:

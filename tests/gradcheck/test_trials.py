@@ -72,6 +72,27 @@ def test_move_is_a_tenth_of_each_leaf_and_keeps_dtypes() -> None:
     assert np.asarray(moved["bias"]).all()
 
 
+def test_move_to_the_last_digit() -> None:
+    with jax.enable_x64(True):
+        key = jax.random.key(7)
+        params = {"a": jnp.array([3.0, -4.0]), "b": jnp.ones(3), "c": jnp.zeros(2)}
+        moved = move(Question(loss, right, params, ()), key).params
+        generator = np.random.default_rng([0, 7])
+        steps = {"a": np.sqrt(12.5), "b": 1.0, "c": np.sqrt(12.5)}
+        for name, leaf in params.items():
+            noise = generator.standard_normal(leaf.shape)
+            expected = np.asarray(leaf) + 0.1 * steps[name] * noise
+            np.testing.assert_allclose(moved[name], expected, rtol=1e-12)
+
+
+def test_parameters_that_are_all_zero_are_moved_like_ones() -> None:
+    with jax.enable_x64(True):
+        params = {"a": jnp.zeros(2)}
+        moved = move(Question(loss, right, params, ()), jax.random.key(7)).params["a"]
+        noise = np.random.default_rng([0, 7]).standard_normal(2)
+        np.testing.assert_allclose(moved, 0.1 * noise, rtol=1e-12)
+
+
 def _leaf(verdict, cause=None, excess=0.5) -> Leaf:
     return Leaf("a", verdict, excess=excess, cause=cause)
 
@@ -86,6 +107,21 @@ def test_merged_report_keeps_the_worst_finding() -> None:
     merged = merge([Report((leaf,), notes=("n",)) for leaf in leaves])
     assert merged.leaves == (leaves[2],)  # a cause that is told counts for more
     assert merged.notes == ("n",)
+
+
+def test_merged_report_keeps_the_largest_error_of_equal_findings() -> None:
+    leaves = [_leaf("wrong", "sign", excess) for excess in (np.nan, 2.0, 9.0, 0.0)]
+    assert merge([Report((leaf,)) for leaf in leaves]).leaves == (leaves[2],)
+    endless = _leaf("wrong", "sign", np.inf)
+    merged = merge([Report((leaf,)) for leaf in (leaves[1], endless, leaves[2])])
+    assert merged.leaves == (endless,)
+    nothing = [_leaf("right", None, excess) for excess in (np.nan, 1e-3)]
+    assert merge([Report((leaf,)) for leaf in nothing]).leaves == (nothing[1],)
+
+
+def test_merged_report_names_the_judge_of_the_point_given() -> None:
+    reports = [Report((_leaf("right"),), judge=dtype) for dtype in "ab"]
+    assert merge(reports).judge == "a"
 
 
 def test_bias_is_reported_once_for_all_trials() -> None:

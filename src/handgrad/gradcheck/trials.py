@@ -51,7 +51,7 @@ def merge(reports: Sequence[Report]) -> Report:
 def _severity(leaf: Leaf) -> tuple[int, bool, float]:
     order = ("not differentiable", "untested", "right", "wrong")
     told = leaf.cause != "unknown"
-    excess = leaf.excess if np.isfinite(leaf.excess) else 0.0
+    excess = 0.0 if np.isnan(leaf.excess) else leaf.excess
     return order.index(leaf.verdict), told, excess
 
 
