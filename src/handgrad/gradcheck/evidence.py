@@ -94,8 +94,8 @@ class Evidence:
         """Where candidate and truth are furthest apart; NaN and infinity come first."""
         distance = np.abs(self.residual)
         distance = np.where(np.isfinite(distance), distance, np.inf)
-        flat = int(np.argmax(distance)) if distance.size else 0
-        return tuple(int(i) for i in np.unravel_index(flat, distance.shape))
+        where = np.unravel_index(np.argmax(distance), distance.shape)
+        return tuple(int(i) for i in where)
 
 
 def ratio(figure: float, limit: float) -> float:

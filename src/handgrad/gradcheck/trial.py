@@ -83,6 +83,8 @@ def _leaf(
         return Leaf(
             path, "wrong", cause=found.cause, explanation=found.explanation, **form
         )
+    if evidence[path].truth.size == 0:
+        return Leaf(path, "untested", explanation="untested: it is empty.", **form)
     leaf = _figures(Leaf(path, "right", **form), evidence[path])
     if path in blamed:
         said = "untested: the loss is at fault here, so there is no truth to compare."
@@ -109,8 +111,8 @@ def _figures(leaf: Leaf, found: Evidence) -> Leaf:
             scale=scale if size > 0 else float("nan"),
             cosine=scale * size / norm if norm > 0 and size > 0 else float("nan"),
             worst_index=found.worst_index,
-            got=float(found.candidate[found.worst_index]) if found.truth.size else 0.0,
-            expected=float(found.truth[found.worst_index]) if found.truth.size else 0.0,
+            got=float(found.candidate[found.worst_index]),
+            expected=float(found.truth[found.worst_index]),
         )
 
 
