@@ -1,0 +1,102 @@
+"""Hypotheses are asked in stages, and what none explains is said to be unknown."""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from handgrad.gradcheck.causes import Finding
+from handgrad.gradcheck.claims import Case, Claim
+from handgrad.gradcheck.diagnose import Hypothesis, diagnose, explain
+from handgrad.gradcheck.evidence import Evidence
+from handgrad.gradcheck.question import Question
+from handgrad.gradcheck.structure import Aligned
+from handgrad.gradcheck.tolerance import Floor
+
+A, B, C, D = PATHS = [f"[{i}]" for i in range(4)]
+TRUTH = np.arange(1.0, 10.0)
+WRONG = TRUTH + np.random.default_rng(0).standard_normal(9)
+Leaves = dict[str, Evidence]
+
+
+def leaves(*candidates: np.ndarray) -> Leaves:
+    """Evidence on [0], [1], ...: in float64, where hardly anything is rounding."""
+    floor, dtype = Floor(1e-9, 1e-9, 1e-9, 1e-9), np.dtype(np.float64)
+    return {
+        path: Evidence(path, TRUTH, candidate, TRUTH, floor, dtype)
+        for path, candidate in zip(PATHS, candidates, strict=False)
+    }
+
+
+def question(number: int) -> Question:
+    """J = sum of w^2 / 2 over the leaves: its gradient w is the truth above."""
+
+    def loss(params: Iterable[jax.Array]) -> jax.Array:
+        return sum((jnp.sum(w * w) / 2 for w in params), jnp.zeros(()))
+
+    return Question(loss, jax.grad(loss), (jnp.asarray(TRUTH),) * number, ())
+
+
+def told(
+    evidence: Leaves, findings: dict[str, str] | None = None
+) -> tuple[dict[str, Finding], list[str]]:
+    aligned = Aligned(findings=findings or {})
+    return diagnose(question(len(evidence)), aligned, evidence, kinks=False)
+
+
+def test_stages_end_where_every_leaf_is_explained() -> None:
+    asked = []
+
+    def saying(name: str, paths: Sequence[str]) -> Hypothesis:
+        def hypothesis(case: Case) -> Iterator[Claim]:
+            asked.append(name)
+            yield Claim.same(name, paths, name)
+
+        return hypothesis
+
+    case = Case(question(2), leaves(WRONG, WRONG), [A, B])
+    stages = [[saying("sign", [A])], [saying("zero", [B])], [saying("stale", [A, B])]]
+    found = explain(case, stages)
+    assert {path: told.cause for path, told in found.items()} == {A: "sign", B: "zero"}
+    assert asked == ["sign", "zero"]
+
+
+def test_nothing_wrong_is_nothing_to_say() -> None:
+    assert told(leaves(TRUTH, TRUTH)) == ({}, [])
+    assert told(leaves(TRUTH), {B: "Nothing came."}) == (
+        {B: Finding("structure", "Nothing came.")},
+        [],
+    )
+
+
+def test_what_no_hypothesis_explains_is_unknown_and_where() -> None:
+    found, _ = told(leaves(WRONG, TRUTH))
+    where = int(np.argmax(np.abs(WRONG - TRUTH)))
+    said = f"The numbers do not tell the cause. The largest difference is at [{where}]."
+    assert list(found) == [A]
+    assert found[A].cause == "unknown"
+    assert found[A].explanation.startswith(said)
+
+
+def test_note_says_where_the_error_enters() -> None:
+    _, (note,) = told(leaves(WRONG, WRONG, TRUTH, TRUTH))
+    assert note.startswith(f"every leaf up to {B} is wrong and every one from {C} on")
+    assert note.endswith(f"goes from {C} to {B}.")
+    assert told(leaves(WRONG, TRUTH))[1] == []
+    assert told(leaves(WRONG, WRONG))[1] == []
+    assert told(leaves(TRUTH, WRONG, WRONG, TRUTH))[1] == []
+
+
+def test_wrong_form_is_structure() -> None:
+    flat = leaves(np.ones((1, 9)), TRUTH)
+    off = {A: "The shape is off."}
+    assert told(flat, off)[0] == {A: Finding("structure", "The shape is off.")}
+    assert told(flat)[0] == {A: Finding("unknown", "The shape is wrong.")}
+
+
+def test_leaf_of_the_wrong_dtype_is_structure_whatever_its_numbers() -> None:
+    found, _ = told(leaves(-TRUTH, TRUTH), {A: "The dtype is off."})
+    assert found == {A: Finding("structure", "The dtype is off.")}
+    found, _ = told(leaves(-TRUTH, TRUTH), {C: "Nothing came."})
+    assert {p: f.cause for p, f in found.items()} == {A: "sign", C: "structure"}
