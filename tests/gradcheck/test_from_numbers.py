@@ -4,6 +4,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 from gradcheck.cases import (
     BIAS,
@@ -22,6 +23,19 @@ from gradcheck.cases import (
 )
 
 from handgrad import check_gradients
+from handgrad.gradcheck.claims import Case
+from handgrad.gradcheck.evidence import Evidence
+from handgrad.gradcheck.from_numbers import (
+    class_counts,
+    listed,
+    may_weigh,
+    named_factors,
+    nonfinite,
+    weight_sums,
+    where_wrong,
+)
+from handgrad.gradcheck.question import Question
+from handgrad.gradcheck.tolerance import Floor
 
 TOTAL = float(sample_weights().sum())
 
@@ -166,3 +180,126 @@ def test_where_the_error_enters_is_noted() -> None:
 
     report = check_gradients(product, gradient, params)
     assert "goes from ['3'] to ['2']" in report.notes[0]
+
+
+def case_of(*args: Any, **leaves: np.ndarray) -> Case:
+    """Leaves that are right, at a point with these arguments."""
+    floor, dtype = Floor(1.0, 1.0, 1.0, 1.0), np.dtype(np.float64)
+    evidence = {
+        path: Evidence(path, value, value, value, floor, dtype)
+        for path, value in leaves.items()
+    }
+    return Case(Question(loss, right, dict(leaves), args), evidence, list(leaves))
+
+
+def test_named_factors_are_those_that_mistakes_make() -> None:
+    weights = np.array([0.5, 1.0, 0.0, 1.0, 1.0])
+    case = case_of(np.ones((5, 3)), np.arange(5), weights, w=np.ones((2, 7)))
+    factors = [factor for factor, _ in named_factors(case)]
+    expected = [
+        5,
+        1 / 5,
+        5 / 4,
+        4 / 5,
+        3.5,
+        3.5 / 5,
+        5 / 3.5,
+        1 / 3.5,
+        7,
+        1 / 7,
+        2,
+        0.5,
+    ]
+    assert factors == pytest.approx(expected)
+    assert all(name for _, name in named_factors(case))
+
+
+@pytest.mark.parametrize(
+    ("args", "expected"),
+    [
+        ((), [2, 0.5]),
+        ((np.ones((1, 3)),), [1, 1, 2, 0.5]),  # one sample: no m - 1
+        ((np.ones(3), np.zeros(3)), [3, 1 / 3, 1.5, 2 / 3, 3, 1, 1, 1 / 3, 2, 0.5]),
+    ],
+)
+def test_named_factors_of_special_batches(
+    args: tuple[np.ndarray, ...], expected: list[float]
+) -> None:
+    factors = [factor for factor, _ in named_factors(case_of(*args, w=np.ones(())))]
+    assert factors == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("leaf", "expected"),
+    [
+        (np.array([0.5, 2.0]), True),
+        (np.array([True, False]), True),
+        (np.array([0, 1, 1]), True),
+        (np.array([0, 1, 2]), False),
+        (np.array([1 + 1j]), False),
+    ],
+)
+def test_what_may_be_weights(leaf: Any, expected: bool) -> None:
+    assert may_weigh(leaf) is expected
+
+
+def test_sums_of_weights_are_those_of_vectors_as_long_as_the_batch() -> None:
+    args = (np.ones((4, 2)), np.array([1, 0, 1, 1]), np.arange(4), np.ones(3), 0.5)
+    assert weight_sums(case_of(*args, w=np.ones(2))) == [3.0]
+
+
+def test_number_of_classes_is_that_of_the_last_leaf_or_a_distribution() -> None:
+    inputs, labels = np.ones((4, 9)), np.arange(4)
+    two = {"v": np.ones((9, 6)), "w": np.ones((6, 5))}
+    assert class_counts(case_of(inputs, labels, **two)) == [5]
+    assert class_counts(case_of(inputs, np.ones((4, 3)), **two)) == [3, 5]
+    assert class_counts(
+        case_of(inputs, np.ones((3, 3)), np.ones((4, 2, 2)), **two)
+    ) == [5]
+    assert class_counts(case_of(inputs, np.ones((4, 1)), w=np.ones((9, 1)))) == []
+    assert class_counts(case_of(inputs, w=np.ones(()))) == []
+
+
+def test_list_of_lines_is_cut_after_eight() -> None:
+    assert listed("row", np.array([3])) == "row 3"
+    assert listed("row", np.array([3, 4])) == "rows 3, 4"
+    assert listed("row", np.arange(8)) == "rows 0, 1, 2, 3, 4, 5, 6, 7"
+    assert listed("row", np.arange(10)) == "rows 0, 1, 2, 3, 4, 5, 6, 7 and 2 more"
+
+
+@pytest.mark.parametrize(
+    ("off", "said"),
+    [
+        ([(2, 1)], "All that is wrong lies in row 2."),
+        ([(2, 1), (3, 0)], "All that is wrong lies in rows 2, 3."),
+        ([(0, 1), (1, 1), (2, 1)], "All that is wrong lies in column 1."),
+        ([(0, 0), (1, 1), (2, 2)], ""),
+    ],
+)
+def test_where_a_matrix_is_wrong(off: list[tuple[int, int]], said: str) -> None:
+    truth = np.ones((4, 3))
+    candidate = truth.copy()
+    for index in off:
+        candidate[index] += 1.5
+    candidate[3, 2] += 1.0  # at the floor, and so not wrong
+    candidate[off[-1]] += 1
+    floor = Floor(1.0, 1.0, 1.0, 1.0)
+    leaf = Evidence("w", truth, candidate, truth, floor, np.dtype(np.float64))
+    expected = f"The largest difference is at {list(off[-1])}. {said}".rstrip()
+    assert where_wrong(leaf) == expected
+
+
+def test_where_a_vector_is_wrong_is_one_entry() -> None:
+    truth, floor = np.ones(3), Floor(0.1, 0.1, 0.1, 0.1)
+    leaf = Evidence("w", truth, truth + [0, 1, 0], truth, floor, np.dtype(np.float64))
+    assert where_wrong(leaf) == "The largest difference is at [1]."
+
+
+def test_entries_that_are_not_finite_are_counted_in_every_leaf() -> None:
+    case = case_of(a=np.array([1.0, np.nan]), b=np.ones(2), c=np.full((2, 2), np.inf))
+    (claim,) = nonfinite(case)
+    assert list(claim.explanations) == ["a", "c"]
+    assert claim.explanations["a"].startswith("1 of 2 entries is not finite, the first")
+    assert "at [1]; the first such leaf is a. " in claim.explanations["a"]
+    assert "4 of 4 entries are not finite" in claim.explanations["c"]
+    assert "at [0, 0]; the first such leaf is a. " in claim.explanations["c"]
