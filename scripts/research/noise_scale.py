@@ -6,8 +6,8 @@ and steps to a fixed loss, at the best learning rate for each batch size B, foll
 
     S(B) = S_min (1 + B_crit / B)                               (equations 2.7, 2.11)
 
-with B_crit of the order of the noise scale averaged over training: here, within a
-factor of 10.
+with B_crit of the order of the noise scale averaged over training to that loss: here,
+within a factor of 10.
 
     python scripts/research/noise_scale.py [--data.path MNIST_FOLDER]
 """
@@ -133,8 +133,12 @@ def main() -> None:
     if len(steps) < 2:
         raise SystemExit("Too few batch sizes reach the target: raise --most-steps.")
     s_min, b_crit = fit(steps)
-    mean = float(np.exp(np.mean([np.log(h["noise scale"]) for h in history])))
-    print(f"S = {s_min:.1f} (1 + {b_crit:.0f} / B); noise scale {mean:.0f} on average")
+    before = [h for h in history if h["loss"] >= settings.target] or history[:1]
+    mean = float(np.exp(np.mean([np.log(h["noise scale"]) for h in before])))
+    print(
+        f"S = {s_min:.1f} (1 + {b_crit:.0f} / B); noise scale {mean:.0f} on average, "
+        f"down to a loss of {before[-1]['loss']:.2g}"
+    )
     results = {
         "over training": history,
         "mean noise scale": mean,
