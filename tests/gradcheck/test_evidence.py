@@ -51,6 +51,8 @@ def test_wrong_is_above_the_floor_and_not_at_it() -> None:
     assert evidence(TRUTH + [0, 0, 1.01, 0], floor).wrong
     assert evidence(TRUTH[:3], floor).wrong
     assert evidence(TRUTH[:3], floor).misshapen
+    assert evidence(np.ones(5), floor).misshapen
+    assert not evidence(TRUTH, floor).misshapen
 
 
 def test_blind_is_where_a_gradient_of_zero_would_pass() -> None:
@@ -75,11 +77,13 @@ def test_explained_is_within_a_share_of_the_floor() -> None:
     assert leaf.explained_by(TRUTH + [0, 0, 0.41, 0])
     assert not leaf.explained_by(TRUTH + [0, 0, 0.39, 0])
     assert not leaf.explained_by(TRUTH[:3])
+    edge = evidence(TRUTH + [0, 0, 3, 0], WIDE._replace(worst=5.0))
+    assert edge.explained_by(TRUTH)  # 3 is 0.6 of 5
 
 
 def test_floor_of_a_larger_prediction_is_as_much_wider() -> None:
     leaf = evidence(10 * TRUTH + [0, 0, 5, 0], WIDE._replace(worst=1.0))
-    assert leaf.stretch(10 * TRUTH) == pytest.approx(10)
+    assert leaf.stretch(2.5 * TRUTH) == pytest.approx(2.5)
     assert leaf.stretch(TRUTH / 10) == 1
     assert leaf.explained_by(10 * TRUTH)
     assert evidence(TRUTH, truth=0 * TRUTH).stretch(TRUTH) == 1
