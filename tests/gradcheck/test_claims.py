@@ -43,7 +43,7 @@ def test_number_is_fitted_on_the_largest_leaf_and_holds_on_others() -> None:
 
 
 def test_two_numbers_are_two_findings() -> None:
-    found = case(lambda name, g: g * (3 if name == "a" else 5), a=5, b=9, c=5)
+    found = case(lambda name, g: g * (3 if name == "a" else 5), a=4, b=9, c=5)
     (t, first), (s, second) = fitted(found, lambda leaf: leaf.truth)
     assert (round(t, 9), first) == (4, ["b", "c"])
     assert (round(s, 9), second) == (2, ["a"])
