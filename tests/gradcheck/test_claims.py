@@ -64,6 +64,8 @@ def test_nothing_is_fitted_to_what_is_across_or_not_finite() -> None:
     assert fitted(across, lambda leaf: leaf.truth) == []
     endless = case(lambda _, g: g + [np.inf, 0, 0, 0], a=4)
     assert fitted(endless, lambda leaf: leaf.truth) == []
+    mixed = case(lambda name, g: g * (np.inf if name == "a" else 2), a=9, b=5)
+    assert [paths for _, paths in fitted(mixed, lambda leaf: leaf.truth)] == [["b"]]
 
 
 def test_cover_takes_the_claim_of_most_leaves_then_the_earlier() -> None:

@@ -10,7 +10,7 @@ from handgrad.gradcheck.causes import Finding
 from handgrad.gradcheck.claims import Case, Claim
 from handgrad.gradcheck.diagnose import Hypothesis, diagnose, explain
 from handgrad.gradcheck.evidence import Evidence
-from handgrad.gradcheck.question import Question
+from handgrad.gradcheck.question import Question, Variant
 from handgrad.gradcheck.structure import Aligned
 from handgrad.gradcheck.tolerance import Floor
 
@@ -29,13 +29,14 @@ def leaves(*candidates: np.ndarray) -> Leaves:
     }
 
 
-def question(number: int) -> Question:
+def question(number: int, catalogue: Sequence[Variant] = ()) -> Question:
     """J = sum of w^2 / 2 over the leaves: its gradient w is the truth above."""
 
     def loss(params: Iterable[jax.Array]) -> jax.Array:
         return sum((jnp.sum(w * w) / 2 for w in params), jnp.zeros(()))
 
-    return Question(loss, jax.grad(loss), (jnp.asarray(TRUTH),) * number, ())
+    point = (jnp.asarray(TRUTH),) * number
+    return Question(loss, jax.grad(loss), point, (), {}, catalogue)
 
 
 def told(
@@ -86,6 +87,9 @@ def test_note_says_where_the_error_enters() -> None:
     assert told(leaves(WRONG, TRUTH))[1] == []
     assert told(leaves(WRONG, WRONG))[1] == []
     assert told(leaves(TRUTH, WRONG, WRONG, TRUTH))[1] == []
+    apart = leaves(WRONG, TRUTH, WRONG, TRUTH)
+    shuffled = {path: apart[path] for path in (B, A, C, D)}
+    assert told(shuffled)[1] == []
 
 
 def test_wrong_form_is_structure() -> None:
@@ -100,3 +104,13 @@ def test_leaf_of_the_wrong_dtype_is_structure_whatever_its_numbers() -> None:
     assert found == {A: Finding("structure", "The dtype is off.")}
     found, _ = told(leaves(-TRUTH, TRUTH), {C: "Nothing came."})
     assert {p: f.cause for p, f in found.items()} == {A: "sign", C: "structure"}
+
+
+def test_catalogue_tells_what_the_numbers_do_not() -> None:
+    variant = Variant("cubed", "scale", "The cube.", lambda ps: tuple(w**3 for w in ps))
+    evidence = leaves(TRUTH**3, TRUTH**3)
+    asked = question(2, [variant])
+    assert {f.cause for f in told(evidence)[0].values()} == {"unknown"}
+    found, _ = diagnose(asked, Aligned(), evidence, kinks=False)
+    assert {f.cause for f in found.values()} == {"scale"}
+    assert "The cube." in found[A].explanation

@@ -74,7 +74,7 @@ def fitted(
         if leaf.truth.size < PROOF or any(leaf.path in paths for _, paths in found):
             continue
         t = projection(leaf.residual, direction(leaf))
-        if t == 0 or not np.isfinite(t):
+        if not np.isfinite(t):
             continue
         paths = case.explained(lambda s, t=t: s.truth + t * direction(s))
         if leaf.path in paths:
