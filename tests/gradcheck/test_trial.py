@@ -46,6 +46,12 @@ def test_figures_of_a_wrong_leaf() -> None:
     assert leaf.excess > 1e12
 
 
+def test_figures_of_small_numbers() -> None:
+    leaf = figures(2e-3 * TRUTH, 1e-3 * TRUTH)
+    assert (leaf.scale, leaf.cosine) == pytest.approx((2, 1))
+    assert leaf.relative_error == pytest.approx(1)
+
+
 def test_figures_of_a_gradient_of_zero() -> None:
     leaf = figures(0 * TRUTH)
     assert (leaf.cause, leaf.relative_error, leaf.scale) == ("zero", 1, 0)
