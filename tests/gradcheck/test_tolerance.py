@@ -81,3 +81,70 @@ def test_direction_of_zeros_bounds_nothing() -> None:
     lost = Losses(1e-5, 1e-5, 1e-5, 1e-5)
     floor = floor_of(np.ones(3), np.zeros(3), lost, unit=1e-8, usual=0.0)
     assert floor.along_parameter == np.inf
+
+
+def test_room_of_small_leaves() -> None:
+    assert [room(n) for n in (0, 1, 2, 10)] == pytest.approx([4, 4, 1.75, 1.03])
+
+
+@pytest.mark.parametrize(
+    ("lost", "unit", "entries", "gradient", "parameter"),
+    [
+        (Losses(0, 0, 0.3, 0.7), 0, 4, 10 * 1.1875 * 0.3, 10 * 1.1875 * 0.7),
+        (Losses(1, 0, 0, 0), 0, 4, 10 * 1.1875 / 2 / 2, 10 * 1.1875 / 2 / 8),
+        (Losses(0, 0, 0, 0), 1, 400, 4, 4 * 2 / 8),
+    ],
+)
+def test_each_bound_of_a_projection(
+    lost: Losses, unit: float, entries: int, gradient: float, parameter: float
+) -> None:
+    """T5, term by term: |g| = 2 and |theta| = 8, root mean square."""
+    truth, theta = np.full(entries, -2.0), np.full(entries, 8.0)
+    floor = floor_of(truth, theta, lost, unit=unit, usual=0.0)
+    assert floor.along_gradient == pytest.approx(gradient)
+    assert floor.along_parameter == pytest.approx(parameter)
+
+
+def test_usual_loss_counts_where_it_is_above_the_unit_roundoff() -> None:
+    truth, none = np.full(400, 2.0), Losses(0, 0, 0, 0)
+    c = 1 + 3 / 400**2
+    for unit, usual in ((1e-8, 1e-5), (1e-5, 1e-8)):
+        floor = floor_of(truth, truth, none, unit=unit, usual=usual)
+        assert floor.rms == pytest.approx(5 * c * 2e-5)
+        assert floor.worst == pytest.approx(5 * c * 2e-5)
+
+
+def test_floor_of_an_empty_leaf() -> None:
+    none, empty = Losses(0, 0, 0, 0), np.zeros(0)
+    floor = floor_of(empty, empty, none, unit=1e-8, usual=0.0)
+    assert floor == (0, 0, np.inf, np.inf)
+
+
+def test_what_is_endless_stays_so() -> None:
+    endless = np.array([1.0, -np.inf])
+    assert rms(endless) == largest(endless) == np.inf
+    assert projection(np.ones(2), endless) == 0
+    assert np.isnan(rms(np.array([1.0, np.nan])))
+    lost = Losses(1e-5, 1e-5, 1e-5, 1e-5)
+    floor = floor_of(np.ones(2), endless, lost, unit=1e-8, usual=0.0)
+    assert floor.along_parameter == np.inf
+
+
+def test_small_numbers_have_an_rms_and_a_projection() -> None:
+    small = np.array([3e-3, -4e-3])
+    assert rms(small) == pytest.approx(1e-3 * np.sqrt(12.5))
+    assert projection(7 * small, small) == pytest.approx(7)
+    assert projection(np.ones(2), 1e-200 * np.ones(2)) == pytest.approx(1e200)
+
+
+def test_usual_loss_where_no_leaf_has_a_gradient() -> None:
+    assert typical([Losses(1, 1, 1, 1)], [0.0]) == 0
+    assert typical([Losses(0.5, 1, 1, 1)], [0.25]) == pytest.approx(2)
+
+
+def test_loss_of_no_probe_is_none() -> None:
+    truth = np.ones(2)
+    assert Losses.of(truth, truth, []) == (0, 0, 0, 0)
+    assert Losses.of(truth, truth, [truth * np.nan]) == (0, 0, 0, 0)
+    down = Losses.of(truth, 2 * truth, [truth - 0.5])
+    assert down == pytest.approx((0.5, 0.5, 0.5, 0.25))
