@@ -13,6 +13,10 @@ import numpy as np
 
 from handgrad import Report, check_gradients
 from handgrad.gradcheck import Leaf
+from handgrad.gradcheck.claims import Case
+from handgrad.gradcheck.evidence import Evidence
+from handgrad.gradcheck.question import Question
+from handgrad.gradcheck.tolerance import Floor
 
 M, N, C = 16, 6, 4
 BIAS, WEIGHT = "['bias']", "['weight']"
@@ -88,3 +92,19 @@ def leaf_of(report: Report, path: str) -> Leaf:
 def causes(report: Report) -> dict[str, str | None]:
     """Path -> cause, of the wrong leaves."""
     return {leaf.path: leaf.cause for leaf in report.wrong}
+
+
+def evidence(
+    path: str, candidate: Any, truth: np.ndarray, floor: float = 1e-9
+) -> Evidence:
+    """On a leaf that is its own gradient; hardly anything is rounding."""
+    floors, dtype = Floor(floor, floor, floor, floor), np.dtype(np.float64)
+    return Evidence(path, truth, np.asarray(candidate), truth, floors, dtype)
+
+
+def case(*leaves: Evidence, args: tuple[Any, ...] = ()) -> Case:
+    """Evidence to explain, at a point with these other arguments."""
+    params = {leaf.path: leaf.parameter for leaf in leaves}
+    found = {leaf.path: leaf for leaf in leaves}
+    wrong = [leaf.path for leaf in leaves if leaf.wrong]
+    return Case(Question(loss, right, params, args), found, wrong)

@@ -3,32 +3,22 @@
 from collections.abc import Callable
 
 import numpy as np
-from gradcheck.cases import loss, point, right
+from gradcheck.cases import case, evidence
 
 from handgrad.gradcheck.causes import Finding
 from handgrad.gradcheck.claims import Case, Claim, cover, fitted
-from handgrad.gradcheck.evidence import Evidence
-from handgrad.gradcheck.question import Question
-from handgrad.gradcheck.tolerance import Floor
 
-FLOOR = Floor(1e-9, 1e-9, 1e-9, 1e-9)
+Change = Callable[[str, np.ndarray], np.ndarray]
 
 
-def case(change: Callable[[str, np.ndarray], np.ndarray], **sizes: int) -> Case:
+def counting(change: Change, **sizes: int) -> Case:
     """Leaves of 1, 2, 3, ... with what ``change`` makes of them for a candidate."""
-    params, *args = point()
-    leaves = {}
-    for name, size in sizes.items():
-        truth = np.arange(1.0, size + 1)
-        candidate = np.asarray(change(name, truth))
-        leaves[name] = Evidence(
-            name, truth, candidate, truth, FLOOR, np.dtype(np.float64)
-        )
-    return Case(Question(loss, right, params, tuple(args)), leaves, list(sizes))
+    truths = {name: np.arange(1.0, size + 1) for name, size in sizes.items()}
+    return case(*(evidence(n, change(n, truth), truth) for n, truth in truths.items()))
 
 
 def test_suspects_are_the_wrong_leaves_of_the_right_shape() -> None:
-    found = case(lambda name, g: g[:1] if name == "b" else 2 * g, a=3, b=3, c=3)
+    found = counting(lambda name, g: g[:1] if name == "b" else 2 * g, a=3, b=3, c=3)
     one = Case(found.question, found.evidence, ["b", "c", "not there"])
     assert [leaf.path for leaf in one.suspects] == ["c"]
     assert one.explained(lambda leaf: 2 * leaf.truth) == ["c"]
@@ -36,35 +26,35 @@ def test_suspects_are_the_wrong_leaves_of_the_right_shape() -> None:
 
 
 def test_number_is_fitted_on_the_largest_leaf_and_holds_on_others() -> None:
-    found = case(lambda _, g: 1.5 * g, small=1, large=9, middle=4)
+    found = counting(lambda _, g: 1.5 * g, small=1, large=9, middle=4)
     ((t, paths),) = fitted(found, lambda leaf: leaf.truth)
     assert abs(t - 0.5) < 1e-12
     assert paths == ["small", "large", "middle"]
 
 
 def test_two_numbers_are_two_findings() -> None:
-    found = case(lambda name, g: g * (3 if name == "a" else 5), a=4, b=9, c=5)
+    found = counting(lambda name, g: g * (3 if name == "a" else 5), a=4, b=9, c=5)
     (t, first), (s, second) = fitted(found, lambda leaf: leaf.truth)
     assert (round(t, 9), first) == (4, ["b", "c"])
     assert (round(s, 9), second) == (2, ["a"])
 
 
 def test_three_entries_prove_no_number_and_four_do() -> None:
-    assert fitted(case(lambda _, g: 2 * g, a=3), lambda leaf: leaf.truth) == []
-    assert fitted(case(lambda _, g: 2 * g, a=4), lambda leaf: leaf.truth) != []
+    assert fitted(counting(lambda _, g: 2 * g, a=3), lambda leaf: leaf.truth) == []
+    assert fitted(counting(lambda _, g: 2 * g, a=4), lambda leaf: leaf.truth) != []
 
 
 def test_number_that_does_not_hold_on_its_own_leaf_is_none() -> None:
-    found = case(lambda _, g: 2 * g + np.sin(g), a=9)
+    found = counting(lambda _, g: 2 * g + np.sin(g), a=9)
     assert fitted(found, lambda leaf: leaf.truth) == []
 
 
 def test_nothing_is_fitted_to_what_is_across_or_not_finite() -> None:
-    across = case(lambda _, g: g + [2, -1, 0, 0], a=4)
+    across = counting(lambda _, g: g + [2, -1, 0, 0], a=4)
     assert fitted(across, lambda leaf: leaf.truth) == []
-    endless = case(lambda _, g: g + [np.inf, 0, 0, 0], a=4)
+    endless = counting(lambda _, g: g + [np.inf, 0, 0, 0], a=4)
     assert fitted(endless, lambda leaf: leaf.truth) == []
-    mixed = case(lambda name, g: g * (np.inf if name == "a" else 2), a=9, b=5)
+    mixed = counting(lambda name, g: g * (np.inf if name == "a" else 2), a=9, b=5)
     assert [paths for _, paths in fitted(mixed, lambda leaf: leaf.truth)] == [["b"]]
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import jax
 import jax.numpy as jnp
 import numpy as np
+from gradcheck.cases import evidence
 
 from handgrad.gradcheck.causes import Finding
 from handgrad.gradcheck.claims import Case, Claim
@@ -12,7 +13,6 @@ from handgrad.gradcheck.diagnose import Hypothesis, diagnose, explain
 from handgrad.gradcheck.evidence import Evidence
 from handgrad.gradcheck.question import Question, Variant
 from handgrad.gradcheck.structure import Aligned
-from handgrad.gradcheck.tolerance import Floor
 
 A, B, C, D = PATHS = [f"[{i}]" for i in range(4)]
 TRUTH = np.arange(1.0, 10.0)
@@ -21,12 +21,9 @@ Leaves = dict[str, Evidence]
 
 
 def leaves(*candidates: np.ndarray) -> Leaves:
-    """Evidence on [0], [1], ...: in float64, where hardly anything is rounding."""
-    floor, dtype = Floor(1e-9, 1e-9, 1e-9, 1e-9), np.dtype(np.float64)
-    return {
-        path: Evidence(path, TRUTH, candidate, TRUTH, floor, dtype)
-        for path, candidate in zip(PATHS, candidates, strict=False)
-    }
+    """Evidence on [0], [1], ..."""
+    pairs = zip(PATHS, candidates, strict=False)
+    return {path: evidence(path, candidate, TRUTH) for path, candidate in pairs}
 
 
 def question(number: int, catalogue: Sequence[Variant] = ()) -> Question:
@@ -40,10 +37,10 @@ def question(number: int, catalogue: Sequence[Variant] = ()) -> Question:
 
 
 def told(
-    evidence: Leaves, findings: dict[str, str] | None = None
+    found: Leaves, findings: dict[str, str] | None = None
 ) -> tuple[dict[str, Finding], list[str]]:
     aligned = Aligned(findings=findings or {})
-    return diagnose(question(len(evidence)), aligned, evidence, kinks=False)
+    return diagnose(question(len(found)), aligned, found, kinks=False)
 
 
 def test_stages_end_where_every_leaf_is_explained() -> None:
@@ -108,9 +105,9 @@ def test_leaf_of_the_wrong_dtype_is_structure_whatever_its_numbers() -> None:
 
 def test_catalogue_tells_what_the_numbers_do_not() -> None:
     variant = Variant("cubed", "scale", "The cube.", lambda ps: tuple(w**3 for w in ps))
-    evidence = leaves(TRUTH**3, TRUTH**3)
+    cubes = leaves(TRUTH**3, TRUTH**3)
     asked = question(2, [variant])
-    assert {f.cause for f in told(evidence)[0].values()} == {"unknown"}
-    found, _ = diagnose(asked, Aligned(), evidence, kinks=False)
+    assert {f.cause for f in told(cubes)[0].values()} == {"unknown"}
+    found, _ = diagnose(asked, Aligned(), cubes, kinks=False)
     assert {f.cause for f in found.values()} == {"scale"}
     assert "The cube." in found[A].explanation

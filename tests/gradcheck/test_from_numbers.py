@@ -11,9 +11,11 @@ from gradcheck.cases import (
     WEIGHT,
     C,
     M,
+    case,
     causes,
     check,
     distribution,
+    evidence,
     leaf_of,
     loss,
     point,
@@ -24,7 +26,6 @@ from gradcheck.cases import (
 
 from handgrad import check_gradients
 from handgrad.gradcheck.claims import Case
-from handgrad.gradcheck.evidence import Evidence
 from handgrad.gradcheck.from_numbers import (
     class_counts,
     listed,
@@ -34,8 +35,6 @@ from handgrad.gradcheck.from_numbers import (
     weight_sums,
     where_wrong,
 )
-from handgrad.gradcheck.question import Question
-from handgrad.gradcheck.tolerance import Floor
 
 TOTAL = float(sample_weights().sum())
 
@@ -184,18 +183,13 @@ def test_where_the_error_enters_is_noted() -> None:
 
 def case_of(*args: Any, **leaves: np.ndarray) -> Case:
     """Leaves that are right, at a point with these arguments."""
-    floor, dtype = Floor(1.0, 1.0, 1.0, 1.0), np.dtype(np.float64)
-    evidence = {
-        path: Evidence(path, value, value, value, floor, dtype)
-        for path, value in leaves.items()
-    }
-    return Case(Question(loss, right, dict(leaves), args), evidence, list(leaves))
+    return case(*(evidence(n, g, g) for n, g in leaves.items()), args=args)
 
 
 def test_named_factors_are_those_that_mistakes_make() -> None:
     weights = np.array([0.5, 1.0, 0.0, 1.0, 1.0])
-    case = case_of(np.ones((5, 3)), np.arange(5), weights, w=np.ones((2, 7)))
-    factors = [factor for factor, _ in named_factors(case)]
+    found = case_of(np.ones((5, 3)), np.arange(5), weights, w=np.ones((2, 7)))
+    factors = [factor for factor, _ in named_factors(found)]
     expected = [
         5,
         1 / 5,
@@ -211,7 +205,7 @@ def test_named_factors_are_those_that_mistakes_make() -> None:
         0.5,
     ]
     assert factors == pytest.approx(expected)
-    assert all(name for _, name in named_factors(case))
+    assert all(name for _, name in named_factors(found))
 
 
 @pytest.mark.parametrize(
@@ -283,21 +277,20 @@ def test_where_a_matrix_is_wrong(off: list[tuple[int, int]], said: str) -> None:
         candidate[index] += 1.5
     candidate[3, 2] += 1.0  # at the floor, and so not wrong
     candidate[off[-1]] += 1
-    floor = Floor(1.0, 1.0, 1.0, 1.0)
-    leaf = Evidence("w", truth, candidate, truth, floor, np.dtype(np.float64))
+    leaf = evidence("w", candidate, truth, floor=1.0)
     expected = f"The largest difference is at {list(off[-1])}. {said}".rstrip()
     assert where_wrong(leaf) == expected
 
 
 def test_where_a_vector_is_wrong_is_one_entry() -> None:
-    truth, floor = np.ones(3), Floor(0.1, 0.1, 0.1, 0.1)
-    leaf = Evidence("w", truth, truth + [0, 1, 0], truth, floor, np.dtype(np.float64))
+    leaf = evidence("w", [1, 2, 1], np.ones(3))
     assert where_wrong(leaf) == "The largest difference is at [1]."
 
 
 def test_entries_that_are_not_finite_are_counted_in_every_leaf() -> None:
-    case = case_of(a=np.array([1.0, np.nan]), b=np.ones(2), c=np.full((2, 2), np.inf))
-    (claim,) = nonfinite(case)
+    two, four = np.ones(2), np.ones((2, 2))
+    leaves = [evidence("a", [1, np.nan], two), evidence("b", 2 * two, two)]
+    (claim,) = nonfinite(case(*leaves, evidence("c", np.inf * four, four)))
     assert list(claim.explanations) == ["a", "c"]
     assert claim.explanations["a"].startswith("1 of 2 entries is not finite, the first")
     assert "at [1]; the first such leaf is a. " in claim.explanations["a"]
