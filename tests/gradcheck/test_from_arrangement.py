@@ -5,9 +5,20 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from gradcheck.cases import WEIGHT, causes, check, leaf_of, spoiled
+from gradcheck.cases import (
+    WEIGHT,
+    case,
+    causes,
+    check,
+    evidence,
+    leaf_of,
+    spoiled,
+)
 
 from handgrad import check_gradients
+from handgrad.gradcheck.diagnose import Hypothesis
+from handgrad.gradcheck.evidence import Evidence
+from handgrad.gradcheck.from_arrangement import exchanged, permuted, transposed
 
 ORDER = jnp.array([0, 3, 2, 1, 4, 5])
 
@@ -58,3 +69,109 @@ def test_exchanged_leaves_name_each_other() -> None:
     )
     assert causes(report) == {"['a']": "entries_swapped", "['b']": "entries_swapped"}
     assert "This is the gradient of ['b']." in report.wrong[0].explanation
+
+
+GRID = np.arange(1.0, 13.0).reshape(4, 3) ** 2
+
+
+def told(hypothesis: Hypothesis, *leaves: Evidence) -> dict[str, str]:
+    """Path -> sentence of all claims of a hypothesis."""
+    claims = list(hypothesis(case(*leaves)))
+    return {path: said for claim in claims for path, said in claim.explanations.items()}
+
+
+def test_transpose_names_both_shapes() -> None:
+    found = told(
+        transposed,
+        evidence("turned", GRID.T, GRID),
+        evidence("right", GRID, GRID),
+        evidence("vector", np.ones(3), np.arange(3.0)),
+        evidence("row", GRID[:1].T, GRID[:1]),
+        evidence("column", GRID[:, :1].T, GRID[:, :1]),
+        evidence("another", 2 * GRID.T, GRID),
+        evidence("flat", np.ones(12), GRID),
+        evidence("cube", np.ones((2, 3, 4)), np.zeros((4, 3, 2))),
+        evidence("turned too", GRID.T, GRID),
+    )
+    said = "The transpose: shape (3, 4) where (4, 3) must be, and the entries agree "
+    assert list(found) == ["turned", "turned too"]
+    assert found["turned"].startswith(said)
+    assert told(transposed, evidence("a", -GRID, GRID)) == {}
+
+
+def test_exchanged_leaf_is_named_once_and_never_itself() -> None:
+    a, b = np.array([1.0, 2.0]), np.array([3.0, 5.0])
+    found = told(exchanged, evidence("a", b, a), evidence("b", a, b))
+    assert found == {
+        "a": "This is the gradient of b.",
+        "b": "This is the gradient of a.",
+    }
+    scalar, other = np.array(1.0), np.array(2.0)
+    assert told(exchanged, evidence("a", other, scalar), evidence("b", 9, other)) == {}
+    twice = told(
+        exchanged, evidence("a", b, a), evidence("b", b, b), evidence("c", b, b)
+    )
+    assert twice == {"a": "This is the gradient of b."}
+    assert told(exchanged, evidence("a", 7 * b, a), evidence("b", b, b)) == {}
+
+
+@pytest.mark.parametrize(
+    ("order", "said"),
+    [
+        ([1, 0, 2, 3], "0 holds 1, 1 holds 0."),
+        ([3, 0, 1, 2], "0 holds 3, 1 holds 0, 2 holds 1, 3 holds 2."),
+    ],
+)
+def test_moved_rows_and_columns(order: list[int], said: str) -> None:
+    rows = told(permuted, evidence("w", GRID[order], GRID))
+    assert rows == {"w": f"The rows are right but out of order: {said}"}
+    columns = told(permuted, evidence("w", GRID[order].T, GRID.T))
+    assert columns == {"w": f"The columns are right but out of order: {said}"}
+    entries = told(permuted, evidence("b", GRID[order, 0], GRID[:, 0]))
+    assert entries == {"b": f"The entries are right but out of order: {said}"}
+
+
+def test_more_than_four_moves_are_counted() -> None:
+    truth = np.arange(1.0, 8.0)
+    (said,) = told(permuted, evidence("b", np.roll(truth, 1), truth)).values()
+    assert said.endswith("3 holds 2 and 3 more.")
+
+
+def test_what_did_not_move_stays_where_entries_are_equal() -> None:
+    truth = np.array([4.0, 4.0, 1.0, 2.0, 4.0])
+    found = told(permuted, evidence("b", truth[[0, 1, 3, 2, 4]], truth))
+    assert found == {
+        "b": "The entries are right but out of order: 2 holds 3, 3 holds 2."
+    }
+
+
+def test_moves_along_a_third_axis_and_of_single_entries_are_a_reshape() -> None:
+    cube = np.arange(1.0, 25.0).reshape(2, 3, 4) ** 2
+    reshape = "The entries are right but out of order; look for a reshape"
+    (said,) = told(permuted, evidence("k", cube[:, :, ::-1], cube)).values()
+    assert said.startswith(reshape)
+    (said,) = told(permuted, evidence("w", GRID.T.reshape(4, 3), GRID)).values()
+    assert said.startswith(reshape)
+    (said,) = told(permuted, evidence("k", cube[::-1], cube)).values()
+    assert said == "The rows are right but out of order: 0 holds 1, 1 holds 0."
+
+
+def test_too_little_to_prove_an_order() -> None:
+    three, two = np.array([1.0, 2.0, 4.0]), np.array([[1.0], [2.0]])
+    assert told(permuted, evidence("b", three[::-1], three)) == {}
+    assert told(permuted, evidence("w", two[::-1], two)) == {}
+    four = np.array([[1.0, 2.0], [4.0, 8.0]])
+    assert list(told(permuted, evidence("w", four[::-1], four))) == ["w"]
+    line = np.array([[1.0, 2.0, 4.0, 8.0]])
+    (said,) = told(permuted, evidence("w", line[:, ::-1], line)).values()
+    assert said.startswith("The columns are right but out of order: 0 holds 3")
+
+
+def test_other_numbers_are_no_order() -> None:
+    assert told(permuted, evidence("w", GRID + 1, GRID)) == {}
+    assert told(permuted, evidence("b", GRID[:, 0] + 1, GRID[:, 0])) == {}
+
+
+def test_right_leaf_beside_a_moved_one_is_not_told() -> None:
+    found = told(permuted, evidence("a", GRID, GRID), evidence("b", GRID[::-1], GRID))
+    assert list(found) == ["b"]
