@@ -6,9 +6,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from gradcheck.cases import M, Params
+from gradcheck.cases import M, Params, evidence
 
 from handgrad import check_gradients
+from handgrad.gradcheck.claims import Case
+from handgrad.gradcheck.from_samples import samples_dropped
+from handgrad.gradcheck.question import Question
 
 WIDE = 40
 
@@ -102,3 +105,90 @@ def test_loss_that_takes_no_single_sample_is_passed_over() -> None:
 
     report = check_gradients(fixed, wrong, *point())
     assert {leaf.cause for leaf in report.wrong} == {"unknown"}
+
+
+ROWS = np.random.default_rng(5).integers(-99, 99, (8, 30)).astype(float)
+"""Eight samples; the gradient of each is its row."""
+
+
+def told(
+    omega: Any, x: np.ndarray = ROWS, *, a: Any = None, loss: Any = None
+) -> str | None:
+    """What is said of sum_i omega_i a_i x_i, where sum_i a_i x_i is right."""
+    a = np.full(len(x), 1 / len(x)) if a is None else np.asarray(a)
+    leaf = evidence("['w']", (np.asarray(omega) * a) @ x, a @ x)
+    mean = (lambda p, x: jnp.mean(x @ p["w"])) if loss is None else loss
+    params = {"w": jnp.zeros(x.shape[1])}
+    question = Question(mean, jax.grad(mean), params, (jnp.asarray(x, jnp.float32),))
+    claims = list(samples_dropped(Case(question, {leaf.path: leaf}, [leaf.path])))
+    assert len(claims) <= 1
+    return claims[0].explanations[leaf.path] if claims else None
+
+
+def omega(changed: dict[int, float], m: int = 8) -> np.ndarray:
+    often = np.ones(m)
+    often[list(changed)] = list(changed.values())
+    return often
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({0: 0}, "sample 0 left out"),
+        ({7: 2}, "sample 7 counted twice"),
+        ({1: 0, 4: 0, 6: 0}, "samples 1, 4, 6 left out"),
+        ({1: 0, 4: 2}, "sample 1 left out and sample 4 counted twice"),
+        (dict.fromkeys(range(7), 0), "samples 0, 1, 2, 3, 4, 5, 6 left out"),
+    ],
+)
+def test_counts_by_hand(changed: dict[int, float], said: str) -> None:
+    assert told(omega(changed)) == f"Of the 8 samples, {said}."
+
+
+def test_counts_times_a_factor() -> None:
+    mean_of_the_rest = told(omega({3: 0}) * 8 / 7)
+    assert mean_of_the_rest == (
+        "Of the 8 samples, sample 3 left out, and all else multiplied by 1.14286."
+    )
+    assert told(3 * omega({3: 0, 5: 0})) == (
+        "Of the 8 samples, samples 3, 5 left out, and all else multiplied by 3."
+    )
+
+
+@pytest.mark.parametrize("counts", [[1.5] * 8, [0.5] + [1] * 7, [1, 2.5] + [1] * 6])
+def test_what_is_no_count(counts: list[float]) -> None:
+    assert told(counts) is None
+
+
+def test_too_few_entries_prove_one_sample_at_most() -> None:
+    """Eight samples and 16 to spare are 24 entries."""
+    assert told(omega({1: 0, 2: 0}), ROWS[:, :24]) is not None
+    assert told(omega({1: 0, 2: 0}), ROWS[:, :23]) is None
+    assert told(omega({1: 0}), ROWS[:, :23]) is not None
+
+
+def test_batch_of_one_cannot_be_counted_and_of_two_can() -> None:
+    assert told([0.0], ROWS[:1]) is None
+    assert told([1, 0], ROWS[:2]) == "Of the 2 samples, sample 1 left out."
+
+
+def test_sum_over_the_samples_is_counted_as_well() -> None:
+    found = told(
+        omega({2: 2, 6: 2}),
+        ROWS,
+        a=np.ones(8),
+        loss=lambda p, x: jnp.sum(x @ p["w"]),
+    )
+    assert found == "Of the 8 samples, samples 2, 6 counted twice."
+
+
+def test_equal_samples_cannot_be_told_apart() -> None:
+    rows = ROWS.copy()
+    rows[1] = rows[0]
+    assert told(omega({0: 0, 2: 0}), rows) is None
+
+
+def test_sample_without_a_gradient_counts_as_it_should() -> None:
+    rows = ROWS.copy()
+    rows[5] = 0
+    assert told(omega({0: 0, 2: 0}), rows) == "Of the 8 samples, samples 0, 2 left out."
