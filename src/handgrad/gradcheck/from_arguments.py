@@ -37,10 +37,10 @@ def weights_ignored(case: Case) -> Iterator[Claim]:
             continue
         ones = [*leaves[:i], jnp.ones_like(leaf), *leaves[i + 1 :]]
         found = ask(case, question.params, jax.tree.unflatten(structure, ones))
+        if found is None:
+            continue
         total = float(np.sum(to_numpy(leaf)))
         for ratio in (1.0, m / total if total else 1.0, total / m):
-            if found is None:
-                continue
             paths = case.explained(lambda s, k=ratio, f=found: k * f[s.path])
             if paths:
                 said = (
