@@ -12,7 +12,7 @@ from matplotlib.patches import Rectangle
 
 from handgrad.gradcheck import Leaf, Report
 from handgrad.gradcheck.figure import figure, strictest
-from handgrad.gradcheck.table import shorten
+from handgrad.gradcheck.table import number, shorten, wrap
 
 LONG = (
     "['encoder']['layers'][11]['attention']['projection']['output']['kernel_of_head_3']"
@@ -101,7 +101,16 @@ def test_table_fits_100_columns(path: str) -> None:
 
 def test_shortened_path_keeps_both_ends() -> None:
     assert shorten("abcdefghij", 7) == "ab...ij"
+    assert shorten("abcdefghij", 8) == "abc...ij"
     assert shorten("abc", 7) == "abc"
+
+
+def test_words_are_not_broken_at_their_hyphens() -> None:
+    assert wrap("x" * 93 + " well-known") == ["x" * 93, "    well-known"]
+
+
+def test_number_that_is_none_is_a_dash() -> None:
+    assert (number(float("nan")), number(0.034)) == ("-", "3.4e-02")
 
 
 def test_same_sentence_is_said_once() -> None:

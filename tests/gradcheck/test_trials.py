@@ -117,6 +117,8 @@ def test_merged_report_keeps_the_largest_error_of_equal_findings() -> None:
     assert merged.leaves == (endless,)
     nothing = [_leaf("right", None, excess) for excess in (np.nan, 1e-3)]
     assert merge([Report((leaf,)) for leaf in nothing]).leaves == (nothing[1],)
+    equal = [_leaf("right", None, excess) for excess in (np.nan, 0.0)]
+    assert merge([Report((leaf,)) for leaf in equal]).leaves[0] is equal[0]
 
 
 def test_merged_report_names_the_judge_of_the_point_given() -> None:
