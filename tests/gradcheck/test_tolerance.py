@@ -91,16 +91,21 @@ def test_room_of_small_leaves() -> None:
     ("lost", "unit", "entries", "gradient", "parameter"),
     [
         (Losses(0, 0, 0.3, 0.7), 0, 4, 10 * 1.1875 * 0.3, 10 * 1.1875 * 0.7),
-        (Losses(1, 0, 0, 0), 0, 4, 10 * 1.1875 / 2 / 2, 10 * 1.1875 / 2 / 8),
-        (Losses(0, 0, 0, 0), 1, 400, 4, 4 * 2 / 8),
+        (Losses(1, 0, 0, 0), 0, 4, 10 * 1.1875 / 2 / 2, 10 * 1.1875 / 2 / 5),
+        (Losses(1, 0, 0, 0), 0, 1, 10 * 4 / 2, 10 * 4 / 5),
+        (Losses(0, 0, 0, 0), 1, 400, 4, 4 * 2 / 5),
     ],
 )
 def test_each_bound_of_a_projection(
     lost: Losses, unit: float, entries: int, gradient: float, parameter: float
 ) -> None:
-    """T5, term by term: |g| = 2 and |theta| = 8, root mean square."""
-    truth, theta = np.full(entries, -2.0), np.full(entries, 8.0)
+    """T5, term by term: |g| = 2 and |theta| = 5, root mean square."""
+    truth, theta = np.full(entries, -2.0), np.full(entries, 5.0)
     floor = floor_of(truth, theta, lost, unit=unit, usual=0.0)
+    assert floor.along_gradient == pytest.approx(gradient)
+    assert floor.along_parameter == pytest.approx(parameter)
+    small = Losses(1e-3 * lost.rms, 0, lost.along_gradient, lost.along_parameter)
+    floor = floor_of(1e-3 * truth, 1e-3 * theta, small, unit=unit, usual=0.0)
     assert floor.along_gradient == pytest.approx(gradient)
     assert floor.along_parameter == pytest.approx(parameter)
 
