@@ -94,7 +94,8 @@ def _leaf(
             leaf, verdict="wrong", cause=found.cause, explanation=found.explanation
         )
     if evidence[path].blind:
-        return replace(leaf, verdict="untested", explanation=_untested(evidence[path]))
+        said = _untested(evidence[path], leaf.floor)
+        return replace(leaf, verdict="untested", explanation=said)
     return leaf
 
 
@@ -122,10 +123,8 @@ def _over(error: float, size: float) -> float:
     return 0.0 if error == 0 else float("inf")
 
 
-def _untested(found: Evidence) -> str:
+def _untested(found: Evidence, floor: float) -> str:
     if not found.truth.any():
         return "untested: the true gradient is zero here, so nothing was compared."
-    return (
-        f"untested: in {found.dtype} rounding alone may do "
-        f"{found.floor.rms / rms(found.truth):.1g} of this gradient."
-    )
+    share = f"{floor:.1g} of this gradient"
+    return f"untested: in {found.dtype} rounding alone may do {share}."
