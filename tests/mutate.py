@@ -7,7 +7,7 @@ that has imported JAX already runs the tests that reach the mutated line, the fa
 first, until one fails or the time is up. What is committed is what is tested. One line
 of JSON for each mutant goes to --results; survivors are listed at the end: kill them
 with a test, or list them in MUTANTS.md. A mutant that did not end its first test in
-time hangs, and counts as killed.
+time hangs, and counts as killed. After a change of the code, remove the results.
 """
 
 import argparse
@@ -153,9 +153,8 @@ def mutants_of(config: Path, tree: Path) -> list[Any]:
     ):
         subprocess.run(command, cwd=tree, check=True)
     with use_db(str(session)) as db:
-        return [
-            mutation for item in db.pending_work_items for mutation in item.mutations
-        ]
+        found = [m for item in db.pending_work_items for m in item.mutations]
+    return sorted(found, key=lambda m: (str(m.module_path), m.start_pos, name_of(m)))
 
 
 def main() -> int:
