@@ -146,10 +146,10 @@ def mutants_of(config: Path, tree: Path) -> list[Any]:
     """What cosmic-ray would change, its filters applied."""
     from cosmic_ray.work_db import use_db
 
-    session = tree / "session.sqlite"
+    session, tools = tree / "session.sqlite", Path(sys.executable).parent
     for command in (
-        ["cosmic-ray", "init", str(config), str(session)],
-        ["cr-filter-operators", str(session), str(config)],
+        [tools / "cosmic-ray", "init", config, session],
+        [tools / "cr-filter-operators", session, config],
     ):
         subprocess.run(command, cwd=tree, check=True)
     with use_db(str(session)) as db:
