@@ -1,4 +1,4 @@
-"""Mutation testing that ends in an hour: a fork per mutant, and the tests of its line.
+"""Mutation testing: a fork for each mutant, and the tests that reach its line.
 
 python tests/mutate.py tests/mutation_gradcheck.toml    # Ctrl-C, and again to go on
 
