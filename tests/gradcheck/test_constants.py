@@ -1,4 +1,4 @@
-"""docs/gradcheck.md states every named constant of the check, with the value that it has."""
+"""docs/gradcheck.md states every named constant of the check, with its value."""
 
 import ast
 import re
