@@ -95,11 +95,19 @@ def causes(report: Report) -> dict[str, str | None]:
 
 
 def evidence(
-    path: str, candidate: Any, truth: np.ndarray, floor: float = 1e-9
+    path: str,
+    candidate: Any,
+    truth: np.ndarray,
+    floor: float = 1e-9,
+    *,
+    parameter: np.ndarray | None = None,
+    dtype: str = "float64",
 ) -> Evidence:
-    """On a leaf that is its own gradient; hardly anything is rounding."""
-    floors, dtype = Floor(floor, floor, floor, floor), np.dtype(np.float64)
-    return Evidence(path, truth, np.asarray(candidate), truth, floors, dtype)
+    """On a leaf that is its own gradient, or not; hardly anything is rounding."""
+    floors = Floor(floor, floor, floor, floor)
+    parameter = truth if parameter is None else parameter
+    kind = np.dtype(jnp.dtype(dtype))
+    return Evidence(path, parameter, np.asarray(candidate), truth, floors, kind)
 
 
 def case(*leaves: Evidence, args: tuple[Any, ...] = ()) -> Case:

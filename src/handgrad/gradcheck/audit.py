@@ -41,6 +41,9 @@ MARGIN = 10.0
 LASTING = 0.8
 """What A3 keeps at a kink when h is halved; where the loss is smooth it keeps half."""
 
+SLIGHT = 1e-6
+"""The share of the largest part of <g, v> that a bend must exceed to be a kink."""
+
 Objective = Callable[[Sequence[np.ndarray]], float]
 
 
@@ -168,11 +171,11 @@ class _Asked:
         ]
         largest_loss = max(abs(value) for value in at.values())
         noise = max(MARGIN * self.lost, ROUNDINGS * unit * largest_loss) / step
-        claimed, size = sum(parts), largest(np.array(parts)) if parts else 0.0
+        claimed, size = sum(parts), largest(np.array(parts))
         tolerance = MARGIN * error + noise + np.sqrt(unit) * size
         here = self.truth.value
         bends = [abs(at[f] + at[-f] - 2 * here) / (f * step) for f in (1.0, 0.5)]
-        kink = bends[1] > LASTING * bends[0] and bends[1] > noise + 1e-6 * size
+        kink = bends[1] > LASTING * bends[0] and bends[1] > noise + SLIGHT * size
         return bool(abs(measured - claimed) > tolerance), bool(kink)
 
 
@@ -181,7 +184,7 @@ def _blame(split: Split, asked: _Asked) -> tuple[str, ...]:
     blamed = []
     for k, i in enumerate(split.floating):
         direction = _direction(asked.theta, np.random.default_rng(200 + k))
-        alone = [v if j == k else 0 * v for j, v in enumerate(direction)]
+        alone = [v if j == k else np.zeros_like(v) for j, v in enumerate(direction)]
         off, _ = asked.disagrees(alone)
         if off:
             blamed.append(split.paths[i])

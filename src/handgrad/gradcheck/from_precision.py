@@ -13,8 +13,21 @@ from handgrad.gradcheck.tolerance import rms
 NARROW = (jnp.bfloat16, jnp.float16, jnp.float32)
 """The dtypes to suspect, the coarsest first."""
 
+ROUNDINGS = 64.0
+"""How many epsilons of a narrower dtype a gradient that is rounded to it may be off."""
+
 NOISE = 64
 """Entries needed to tell noise from algebra."""
+
+SPREAD = 16.0
+"""How many times more or less than one rounding noise may be, root mean square."""
+
+COHERENT = 4.0
+"""Standard deviations that the cosine of noise with a fixed direction may have."""
+
+STRONGEST = 8.0
+"""The share of r^2, in units of 1 / min(rows, columns), that the strongest direction of
+noise may hold; it holds 4 of a large square matrix of independent entries."""
 
 
 def low_precision(case: Case) -> Iterator[Claim]:
@@ -40,11 +53,11 @@ def _divisors(case: Case) -> list[float]:
 
 
 def _representable(leaf: Evidence, divisors: list[float]) -> str:
-    size = rms(leaf.truth)
-    if leaf.truth.size < PROOF or size == 0:
+    if leaf.truth.size < PROOF:
         return ""
     for dtype in _narrower(leaf):
-        if rms(leaf.residual) > 64 * float(jnp.finfo(dtype).eps) * size:
+        most = ROUNDINGS * float(jnp.finfo(dtype).eps) * rms(leaf.truth)
+        if rms(leaf.residual) > most:
             continue
         for divisor in divisors:
             came = _holds(dtype, leaf.candidate * divisor, leaf)
@@ -70,7 +83,7 @@ def _noise(leaf: Evidence) -> str:
     relative = rms(leaf.residual) / size
     for dtype in _narrower(leaf):
         unit = float(jnp.finfo(dtype).eps) / 2
-        if unit / 16 <= relative <= 16 * unit and _incoherent(leaf):
+        if unit / SPREAD <= relative <= SPREAD * unit and _incoherent(leaf):
             return (
                 f"What is left looks like noise, {relative:.1g} of the gradient, the "
                 f"size that rounding in {dtype} makes."
@@ -84,11 +97,11 @@ def _incoherent(leaf: Evidence) -> bool:
     for p in (leaf.truth, leaf.parameter, np.ones_like(r)):
         if p.any():
             cosine = abs(float(np.sum(r * p))) / np.linalg.norm(r) / np.linalg.norm(p)
-            if cosine > 4 / np.sqrt(r.size):
+            if cosine > COHERENT / np.sqrt(r.size):
                 return False
-    if r.ndim != 2 or min(r.shape) < 8:
+    if r.ndim != 2:
         return True
-    return bool(np.sum(r * r) > _strongest(r) * min(r.shape) / 8)
+    return bool(_strongest(r) < STRONGEST / min(r.shape) * np.sum(r * r))
 
 
 def _strongest(matrix: np.ndarray) -> float:
