@@ -4,10 +4,16 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 from gradcheck.cases import BIAS, WEIGHT, check, leaf_of, loss, point, right
+from jax.core import Tracer
 
 from handgrad import Report, check_gradients
+from handgrad.gradcheck.audit import Audit, audit_loss, audit_value
+from handgrad.gradcheck.bench import Bench
+from handgrad.gradcheck.judge import Evaluated
+from handgrad.gradcheck.question import Question
 
 
 def test_right_loss_has_neither_faults_nor_notes() -> None:
@@ -112,3 +118,274 @@ def test_random_numbers_drawn_by_dtype_are_no_false_alarm() -> None:
     assert report.ok
     assert report.judge == "float32"
     assert "another function in float64" in report.notes[0]
+
+
+def bench(
+    value: float,
+    gradient: Any,
+    *,
+    dtype: str = "float64",
+    wide: bool = True,
+    probes: tuple[float, ...] = (),
+) -> Bench:
+    """A judge who said so, beside autodiff that gave these values."""
+    kind = np.dtype(dtype)
+    leaves = [np.asarray(leaf, np.float64) for leaf in jax.tree.leaves(gradient)]
+    beside = [Evaluated(probe, leaves, kind) for probe in probes]
+    return Bench(Evaluated(value, leaves, kind), beside, [], dtype, wide, [])
+
+
+def audit(loss: Any, slope: float, here: float = 0.0, **judge: Any) -> Audit:
+    """Of a loss of one number at 0, whose value and slope the judge gave."""
+    question = Question(lambda w: loss(w[0]), right, jnp.zeros(1), ())
+    return audit_loss(question, bench(here, [slope], **judge))
+
+
+def h(dtype: str = "float64") -> float:
+    return float(np.cbrt(np.finfo(dtype).eps))
+
+
+class Seen:
+    """A loss of the parameters that keeps what it was asked at, unless traced."""
+
+    def __init__(self) -> None:
+        self.asked: list[Any] = []
+
+    def __call__(self, params: Any, *args: Any) -> jax.Array:
+        leaves = jax.tree.leaves((params, args))
+        if not any(isinstance(leaf, Tracer) for leaf in leaves):
+            self.asked.append((params, args))
+        return sum((jnp.sum(0 * leaf) for leaf in leaves), jnp.zeros(()))
+
+    def moves(self, params: Any) -> Any:
+        """(8, ...) per leaf: how far from the point each question was."""
+        apart = [jax.tree.map(np.subtract, p, params) for p, _ in self.asked]
+        return jax.tree.map(lambda *m: np.stack(m), *apart)
+
+
+@pytest.fixture(scope="module", name="v")
+def _directions() -> np.ndarray:
+    """|v| along which a loss of one number at 0 is asked, the smaller first."""
+    seen = Seen()
+    audit_loss(Question(seen, right, jnp.zeros(1), ()), bench(0.0, [0.0]))
+    return np.sort(np.abs(seen.moves(np.zeros(1))[[0, 4], 0]) / h())
+
+
+def test_loss_is_asked_ahead_and_behind_at_two_distances() -> None:
+    seen, rng = Seen(), np.random.default_rng(0)
+    params = {"a": np.zeros(900), "b": np.full(900, -3.0), "c": rng.normal(0, 0.1, 900)}
+    flat = jax.tree.map(np.zeros_like, params)
+    audit_loss(Question(seen, right, params, ()), bench(0.0, flat))
+    moves = seen.moves(params)
+    assert {leaf.shape for leaf in moves.values()} == {(8, 900)}
+    for name, size in (("a", 3), ("b", 3), ("c", 0.1)):
+        first, second = moves[name][0], moves[name][4]
+        expected = np.outer([1, -1, 0.5, -0.5], first)
+        np.testing.assert_allclose(moves[name][:4], expected, atol=1e-14)
+        for move in (first, second):
+            assert np.std(move) == pytest.approx(size * h(), rel=0.15)
+            assert abs(np.mean(move)) < 0.1 * size * h()
+        assert abs(np.corrcoef(first, second)[0, 1]) < 0.1
+
+
+def test_point_of_zeros_is_left_by_steps_of_one() -> None:
+    seen = Seen()
+    audit_loss(Question(seen, right, np.zeros(900), ()), bench(0.0, np.zeros(900)))
+    assert np.std(seen.moves(np.zeros(900))[0]) == pytest.approx(h(), rel=0.1)
+
+
+def test_loss_is_asked_in_the_arithmetic_of_the_judge() -> None:
+    params, args = (jnp.ones(3), 2.0), (jnp.ones(2, jnp.bfloat16),)
+    for wide, dtype in ((True, "float64"), (False, "float32")):
+        seen = Seen()
+        judge = bench(0.0, [np.zeros(3), 0.0], dtype=dtype, wide=wide, probes=(0.0,))
+        audit_loss(Question(seen, right, params, args), judge)
+        for (array, number), (given,) in seen.asked:
+            assert array.dtype == dtype
+            assert (wide and number.dtype == dtype) or isinstance(number, float)
+            assert given.dtype == ("float64" if wide else "bfloat16")
+
+
+@pytest.mark.parametrize(
+    ("dtype", "small", "large"),
+    [("float64", 1.4e-8, 1.6e-8), ("float32", 3.4e-4, 3.6e-4)],
+)
+@pytest.mark.parametrize("sign", [1, -1])
+def test_slope_that_is_off_by_more_than_half_the_digits_is_a_fault(
+    dtype: str, small: float, large: float, sign: int
+) -> None:
+    assert audit(lambda w: w, 1 + sign * small, dtype=dtype) == Audit()
+    found = audit(lambda w: w, 1 + sign * large, dtype=dtype)
+    assert found.blamed == ("(params)",)
+    assert found.notes == ()
+    assert not found.kink
+
+
+def test_slope_may_be_off_by_ten_times_the_error_of_the_difference(
+    v: np.ndarray,
+) -> None:
+    """Of w + w^3 / h^2 at 0 it is |v|^3 / 4, where the slope is v."""
+    allowed = 2.5 * v[0] ** 2
+
+    def cubic(w: jax.Array) -> jax.Array:
+        return w + w**3 / h() ** 2
+
+    for sign in (1, -1):
+        assert not audit(cubic, 1 + 0.99 * sign * allowed).faults
+        assert audit(cubic, 1 + 1.01 * sign * allowed).faults
+
+
+@pytest.mark.parametrize("here", [1e6, -1e6])
+def test_loss_may_be_off_by_a_hundred_roundings(v: np.ndarray, here: float) -> None:
+    allowed = 100 * np.finfo(float).eps * abs(here) / h()
+    assert not audit(lambda w: here + w, 1 + 0.95 * allowed / v[1], here).faults
+    assert audit(lambda w: here + w, 1 + 1.05 * allowed / v[1], here).faults
+
+
+def test_loss_may_be_off_by_ten_times_what_autodiff_lost(v: np.ndarray) -> None:
+    allowed = 10 * 1.5 / h("float32")
+    judge = {"dtype": "float32", "wide": False, "probes": (0.25, -1.5, 1.0)}
+    assert not audit(lambda w: 0 * w, 0.95 * allowed / v[1], **judge).faults
+    assert audit(lambda w: 0 * w, 1.05 * allowed / v[1], **judge).faults
+
+
+def test_difference_of_large_numbers_is_off_by_their_rounding() -> None:
+    """Rounding leaves 1e8 + w off by 1e-8, and a difference of it by 1e-2."""
+
+    def cancels(w: jax.Array) -> jax.Array:
+        return (w + 1e8) - 1e8
+
+    def branches(w: jax.Array) -> jax.Array:
+        return w if float(w) < 1 else 0 * w
+
+    assert not audit(cancels, 1.01).faults
+    assert audit(cancels, 2.0).faults
+    assert audit(branches, 1.01).faults  # nobody knows what a loss loses untraced
+
+
+def test_small_leaf_beside_a_large_one_is_heard_to_half_the_digits() -> None:
+    """Two slopes a and b, whose directions v are equal but for their sizes."""
+    seen, point = Seen(), (jnp.zeros(1), jnp.zeros(1))
+    audit_loss(Question(seen, right, point, ()), bench(0.0, [[0.0], [0.0]]))
+    moves = [np.abs(m[[0, 4], 0]) for m in seen.moves(point)]
+    allowed = np.sqrt(np.finfo(float).eps) * np.min(moves[0] / moves[1])
+
+    def total(p: Any) -> jax.Array:
+        return p[0][0] + 0 * p[1][0]
+
+    question = Question(total, right, point, ())
+    assert not audit_loss(question, bench(0.0, [[1.0], [0.99 * allowed]])).faults
+    assert audit_loss(question, bench(0.0, [[1.0], [1.01 * allowed]])).faults
+
+
+def test_bend_that_stays_when_the_step_is_halved_is_a_kink(v: np.ndarray) -> None:
+    """Of a |w| + w^2 / h: 2 a |v| + v^2 at half the step must be 0.8 of the whole."""
+
+    def bent(a: float) -> Audit:
+        return audit(lambda w: a * jnp.abs(w) + w**2 / h(), 0.0)
+
+    assert bent(1.49 * v[0]) == Audit()
+    assert bent(1.51 * v[0]).kink
+
+
+def test_bend_must_exceed_a_millionth_of_the_slope() -> None:
+    def bent(a: float) -> Audit:
+        return audit(lambda w: a * jnp.abs(w) + w, 1.0)
+
+    assert bent(0.49e-6) == Audit()
+    assert bent(0.51e-6).kink
+
+
+@pytest.mark.parametrize("here", [1e6, -1e6])
+def test_bend_must_exceed_what_rounding_does(v: np.ndarray, here: float) -> None:
+    least = 100 * np.finfo(float).eps * abs(here) / h() / 2
+
+    def bent(a: float) -> Audit:
+        return audit(lambda w: a * jnp.abs(w) + here, 0.0, here)
+
+    assert bent(0.95 * least / v[1]) == Audit()
+    assert bent(1.05 * least / v[1]).kink
+
+
+@pytest.mark.parametrize("slope", [0.0, 1.0, 2.0])
+def test_slope_at_a_kink_is_a_convention(slope: float) -> None:
+    found = audit(lambda w: w + jnp.abs(w), slope)
+    assert (found.faults, found.blamed, found.kink) == ((), (), True)
+    (note,) = found.notes
+    assert note.startswith("the loss has a kink at this very point")
+
+
+def weighted(params: Any) -> jax.Array:
+    """a + 2 b + 3 c + ..., of leaves of one entry or whole ones, which are no part."""
+    live = [leaf for leaf in jax.tree.leaves(params) if leaf.dtype != jnp.int32]
+    return sum((k * leaf[0] for k, leaf in enumerate(live, start=1)), jnp.zeros(()))
+
+
+@pytest.mark.parametrize("wrong", ["a", "c", "d", "ac", "cd", "acd"])
+def test_leaves_with_a_wrong_slope_are_blamed_and_no_others(wrong: str) -> None:
+    params = {name: jnp.ones(1) for name in "acd"} | {"b": jnp.arange(3)}
+    slopes = {name: [k] for k, name in enumerate("acd", start=1)}
+    slopes |= {name: [-5.0] for name in wrong}
+    found = audit_loss(Question(weighted, right, params, ()), bench(6.0, slopes))
+    assert found.blamed == tuple(f"['{name}']" for name in wrong)
+
+
+@pytest.mark.parametrize(
+    ("count", "said"), [(6, ""), (7, " and 1 more"), (9, " and 3 more")]
+)
+def test_six_of_the_leaves_are_named(count: int, said: str) -> None:
+    params = [jnp.ones(1) for _ in range(count)]
+    value = float(weighted(params))
+    judge = bench(value, [[-k] for k in range(1, count + 1)])
+    (fault,) = audit_loss(Question(weighted, right, params, ()), judge).faults
+    assert fault == (
+        f"jax.grad of the loss is not its derivative at [0], [1], [2], [3], [4], [5]"
+        f"{said}: finite differences in float64 disagree. Look in the loss for "
+        "stop_gradient, a custom_vjp or custom_jvp, rounding, or a cast to integers."
+    )
+
+
+def test_leaves_that_are_at_fault_only_together_are_not_named() -> None:
+    def together(p: Any) -> jax.Array:
+        return jnp.where(p[0][0] * p[1][0] != 0, p[1][0], 0.0)
+
+    point = (jnp.zeros(1), jnp.zeros(1))
+    found = audit_loss(Question(together, right, point, ()), bench(0.0, [[0.0], [0.0]]))
+    assert found.blamed == ()
+    assert found.faults[0].startswith("jax.grad of the loss is not its derivative: fin")
+
+
+def test_where_nothing_is_finite_all_leaves_are_blamed() -> None:
+    params = {"a": jnp.ones(1), "b": jnp.arange(3)}
+    question = Question(weighted, right, params, ())
+    found = audit_loss(question, bench(np.nan, [[1.0]]))
+    said = "the loss is nan at this point, where no gradient is right."
+    assert found == Audit((said,), (), ("['a']", "['b']"), False)
+    found = audit_loss(question, bench(1.0, [[np.inf]]))
+    said = "jax.grad of the loss in float64 is not finite at this point."
+    assert found == Audit((said,), (), ("['a']", "['b']"), False)
+
+
+def valued(came: Any, truth: float, *probes: float) -> list[str]:
+    return audit_value(came, bench(truth, [0.0], dtype="float32", probes=probes))
+
+
+@pytest.mark.parametrize("truth", [2.0, -2.0])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_value_may_be_off_by_ten_roundings(truth: float, sign: int) -> None:
+    unit = float(np.finfo(np.float32).eps)
+    assert valued(np.float64(truth + sign * 19.9 * unit), truth, truth) == []
+    assert valued(np.float64(truth + sign * 20.1 * unit), truth, truth)
+
+
+def test_value_may_be_off_by_ten_times_what_autodiff_lost() -> None:
+    assert valued(6.9, 2.0, 2.25, 1.5) == []
+    assert valued(7.1, 2.0, 2.25, 1.5) == [
+        "the value that came with the gradient is 7.1, not 2."
+    ]
+
+
+def test_value_of_zero_and_no_value_are_right() -> None:
+    assert valued(0.0, 0.0, 0.0) == []
+    assert valued(None, 1.0, 1.0) == []
+    assert valued(jnp.array(1.0, jnp.bfloat16), 1.0, 1.0) == []

@@ -6,8 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from gradcheck.cases import case, evidence
 
 from handgrad import check_gradients
+from handgrad.gradcheck.from_precision import low_precision
 
 RANDOM = np.random.default_rng(0)
 X = RANDOM.standard_normal((24, 30))
@@ -109,3 +111,175 @@ def test_what_cannot_be_told_apart_at_this_precision_passes_with_its_floor() -> 
     report = check_gradients(loss, lambda w, x: 1.001 * jax.grad(loss)(w, x), w, x)
     assert report.ok
     assert report.leaves[0].floor > 0.005
+
+
+FEW = np.array([1.1, -0.9, 1.3, 2.1])
+"""Four numbers, which is as few as prove anything."""
+
+MEND = "Compute and accumulate in the dtype of the leaf."
+
+
+def told(candidate: Any, truth: Any, *args: Any, **options: Any) -> str | None:
+    """What is said of a leaf."""
+    leaf = evidence("['w']", candidate, np.asarray(truth), 1e-13, **options)
+    claims = list(low_precision(case(leaf, args=args)))
+    assert len(claims) <= 1
+    return claims[0].explanations["['w']"] if claims else None
+
+
+def narrowed(values: np.ndarray, dtype: str) -> np.ndarray:
+    return values.astype(jnp.dtype(dtype)).astype(np.float64)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float32"])
+def test_numbers_of_a_narrower_dtype_are_told(dtype: str) -> None:
+    said = f"Every entry is a {dtype} number: it was rounded to {dtype}. {MEND}"
+    assert told(narrowed(FEW, dtype), FEW) == said
+    assert told(narrowed(FEW[:3], dtype), FEW[:3]) is None
+    assert told(np.append(narrowed(FEW, dtype), 1.7), np.append(FEW, 1.2)) is None
+
+
+@pytest.mark.parametrize(
+    ("own", "came", "known"),
+    [
+        ("float32", "float32", False),
+        ("float32", "float16", True),
+        ("float16", "float16", False),
+        ("float16", "float32", False),
+        ("float16", "bfloat16", True),
+        ("bfloat16", "bfloat16", False),
+        ("bfloat16", "float16", False),
+    ],
+)
+def test_dtype_as_wide_as_that_of_the_leaf_is_no_suspect(
+    own: str, came: str, known: bool
+) -> None:
+    found = told(narrowed(FEW, came), FEW, dtype=own)
+    assert (found is not None) == known
+
+
+def test_truth_that_the_dtype_holds_as_well_proves_nothing() -> None:
+    truth = np.array([1.0, 1.5, 2.0, 2.5, 3.0])
+    assert told(truth * 1.25, truth) is None
+    truth[4] = 3.1
+    assert told(narrowed(truth * 1.25, "bfloat16"), truth) is not None
+
+
+def test_entries_may_be_two_roundings_of_the_leaf_from_narrow_numbers() -> None:
+    eps = np.finfo(np.float64).eps
+    truth = np.array([1.1, 0.9, -1.3, 2.1, 0.4])
+    for off, known in ((1 - eps, True), (1 + 2 * eps, True), (1 + 3 * eps, False)):
+        for sign in (1, -1):
+            came = sign * np.array([off, 1.0, -1.25, 2.0, 0.0])
+            assert (told(came, sign * truth) is not None) == known
+
+
+def test_rounding_to_bfloat16_loses_no_more_than_half() -> None:
+    assert told(narrowed(0.51 * FEW, "bfloat16"), FEW) is not None
+    assert told(narrowed(0.49 * FEW, "bfloat16"), FEW) is None
+
+
+def test_dtype_that_overflows_does_not_hold_the_number() -> None:
+    truth = 1e5 * np.pi * FEW
+    assert told(narrowed(truth, "float32"), truth) == (
+        f"Every entry is a float32 number: it was rounded to float32. {MEND}"
+    )
+
+
+@pytest.mark.parametrize("divisor", ["batch", "weights"])
+def test_sum_may_be_divided_after_it_was_rounded(divisor: str) -> None:
+    weights = np.array([0.25, 3.0, 0.3, 1.0, 2.0, 1.7, 0.53])
+    by = {"batch": 7, "weights": weights.sum()}[divisor]
+    given = {"batch": np.ones((7, 2)), "weights": weights}[divisor]
+    came = narrowed(FEW * by, "bfloat16") / by
+    assert told(came, FEW) is None
+    assert "Every entry is a bfloat16 number" in str(told(came, FEW, given))
+
+
+ALONE = np.linalg.qr(
+    np.column_stack([np.ones(64), np.random.default_rng(3).standard_normal((64, 3))])
+)[0].T * np.sqrt(64)
+"""Four vectors at right angles with an rms of 1, of which the first is constant."""
+
+
+def noise(relative: float, entries: int = 64) -> str | None:
+    """What is said of noise as large, where a number is not a narrow one."""
+    rng = np.random.default_rng(7)
+    truth = np.where(rng.uniform(size=entries) < 0.5, -1.0, 1.0)
+    return told(truth + relative * rng.choice([-1.0, 1.0], entries), truth)
+
+
+@pytest.mark.parametrize(
+    ("relative", "dtype"),
+    [
+        (0.99 * 2**-28, None),
+        (2**-28, "float32"),
+        (2**-20, "float32"),
+        (1.01 * 2**-20, None),
+        (0.99 * 2**-15, None),
+        (2**-15, "float16"),
+        (0.99 * 2**-12, "float16"),
+        (2**-12, "bfloat16"),
+        (2**-4, "bfloat16"),
+        (1.01 * 2**-4, None),
+    ],
+)
+def test_noise_is_told_by_its_size(relative: float, dtype: str | None) -> None:
+    said = (
+        f"What is left looks like noise, {relative:.1g} of the gradient, the size that "
+        f"rounding in {dtype} makes. {MEND}"
+    )
+    assert noise(relative) == (said if dtype else None)
+
+
+def test_fewer_than_64_entries_are_no_noise() -> None:
+    assert noise(2**-9, 64) is not None
+    assert noise(2**-9, 63) is None
+    assert told(np.zeros(64) + 1e-3 * ALONE[1], np.zeros(64)) is None
+
+
+@pytest.mark.parametrize("along", ["truth", "parameter", "one"])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_noise_points_nowhere(along: str, sign: int) -> None:
+    """A cosine of 4 / sqrt(64) = 1/2 with a direction is where it ends."""
+    one, truth, parameter, rest = ALONE
+    direction = {"truth": truth, "parameter": 3 * parameter, "one": one}[along]
+    direction = direction / np.sqrt(np.mean(direction**2))
+    for cosine, known in ((0.49, True), (0.51, False)):
+        r = sign * cosine * direction + np.sqrt(1 - cosine**2) * rest
+        found = told(truth + 2**-9 * r, truth, parameter=3 * parameter)
+        assert (found is not None) == known
+
+
+def test_noise_beside_a_parameter_of_zeros_is_noise() -> None:
+    _, truth, _, rest = ALONE
+    assert told(truth + 2**-9 * rest, truth, parameter=np.zeros(64)) is not None
+
+
+@pytest.mark.parametrize("shape", [(16, 16), (40, 16), (16, 40)])
+def test_noise_has_no_low_rank(shape: tuple[int, int]) -> None:
+    """Half of r^2 in one direction is 8 / 16."""
+    rng = np.random.default_rng(11)
+    truth = rng.standard_normal(shape)
+    u, _, vt = np.linalg.svd(rng.standard_normal(shape), full_matrices=False)
+    for share, known in ((0.48, True), (0.52, False)):
+        squares = np.full(16, (1 - share) / 15)
+        squares[4] = share
+        r = u @ np.diag(np.sqrt(squares)) @ vt
+        r *= 2**-9 * np.sqrt(np.mean(truth**2) / np.mean(r**2))
+        assert (told(truth + r, truth) is not None) == known
+
+
+@pytest.mark.parametrize("shape", [(7, 30), (30, 7), (4, 4, 4), (64,)])
+def test_noise_of_few_lines_or_of_three_axes_is_noise(shape: tuple[int, ...]) -> None:
+    rng = np.random.default_rng(5)
+    truth, r = rng.standard_normal((2, *shape))
+    assert told(truth + 2**-9 * r, truth) is not None
+
+
+def test_only_the_leaves_that_are_narrow_are_told() -> None:
+    wide = evidence("a", 1.7 * FEW, FEW, 1e-13)
+    narrow = evidence("b", narrowed(FEW, "float32"), FEW, 1e-13)
+    (claim,) = low_precision(case(wide, narrow))
+    assert list(claim.explanations) == ["b"]
+    assert claim.cause == "low_precision"
