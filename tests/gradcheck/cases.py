@@ -14,6 +14,7 @@ import numpy as np
 from handgrad import Report, check_gradients
 from handgrad.gradcheck import Leaf
 from handgrad.gradcheck.claims import Case
+from handgrad.gradcheck.diagnose import Hypothesis
 from handgrad.gradcheck.evidence import Evidence
 from handgrad.gradcheck.question import Question
 from handgrad.gradcheck.tolerance import Floor
@@ -116,3 +117,13 @@ def case(*leaves: Evidence, args: tuple[Any, ...] = ()) -> Case:
     found = {leaf.path: leaf for leaf in leaves}
     wrong = [leaf.path for leaf in leaves if leaf.wrong]
     return Case(Question(loss, right, params, args), found, wrong)
+
+
+def told(
+    hypothesis: Hypothesis, *leaves: Evidence, args: tuple[Any, ...] = ()
+) -> dict[str, str]:
+    """Path -> sentence of all claims of a hypothesis; of two on a leaf, the first."""
+    said: dict[str, str] = {}
+    for claim in hypothesis(case(*leaves, args=args)):
+        said = {**claim.explanations, **said}
+    return said

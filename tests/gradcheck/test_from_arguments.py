@@ -1,5 +1,7 @@
 """Causes told by asking autodiff with other arguments: weights, targets, points."""
 
+import math
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -15,6 +17,7 @@ from gradcheck.cases import (
     causes,
     check,
     distribution,
+    evidence,
     loss,
     point,
     right,
@@ -23,6 +26,15 @@ from gradcheck.cases import (
 )
 
 from handgrad import check_gradients
+from handgrad.gradcheck.claims import Case, Claim
+from handgrad.gradcheck.from_arguments import (
+    MOST_CLASSES,
+    ask,
+    label_smoothing,
+    stale,
+    weights_ignored,
+)
+from handgrad.gradcheck.question import Question
 
 BOTH = {BIAS: None, WEIGHT: None}
 MASK = jnp.arange(M) < 11
@@ -108,3 +120,386 @@ def test_integer_labels_are_no_weights() -> None:
     assert labels.max() > 1
     report = check(spoiled(weight=lambda g: g * labels.sum() / M))
     assert "the sum of the weights" not in report.wrong[0].explanation
+
+
+ROWS = np.random.default_rng(6).integers(-9, 9, (8, 5)).astype(float)
+"""Eight samples."""
+
+WEIGHTS = np.array([0.5, 2, 0, 1, 0.25, 1, 0.5, 0.1328125])
+TOTAL = 5.3828125
+
+LABELS = np.array([3, 0, 1, 0, 2, 2, 3, 1])
+CLASSES = 4
+
+
+class Lookalike:
+    """A leaf that has the shape of an array, and nothing else of it."""
+
+    def __init__(self, *shape: int) -> None:
+        self.shape = shape
+
+
+def told(
+    hypothesis: Callable[[Case], Iterator[Claim]],
+    asked: Question,
+    **candidates: np.ndarray,
+) -> list[Claim]:
+    """What a hypothesis claims of a wrong gradient."""
+    truth = asked.truth_at(asked.params, asked.args)
+    leaves = {f"[{name!r}]": candidate for name, candidate in candidates.items()}
+    found = {path: evidence(path, leaf, truth[path]) for path, leaf in leaves.items()}
+    wrong = [path for path, leaf in found.items() if leaf.wrong]
+    return list(hypothesis(Case(asked, found, wrong)))
+
+
+def ignored(leaf: int, total: str, *paths: str) -> Claim:
+    said = (
+        f"The gradient as if argument leaf {leaf} (weights or mask, sum {total}) were "
+        "all 1. Multiply each sample's delta by it."
+    )
+    return Claim.same("weights_ignored", paths or ["['w']"], said)
+
+
+def weighted(params: Params, *args: Any) -> jax.Array:
+    """The sum over the samples of the matrix, times all vectors."""
+    (x,) = (arg for arg in args if arg.ndim == 2)
+    factors = math.prod(arg for arg in args if arg.ndim == 1)
+    return jnp.sum(factors * (x @ params["w"]))
+
+
+def weighing(*args: Any, loss: Callable[..., Any] = weighted) -> Question:
+    return Question(loss, right, {"w": np.ones(5)}, args)
+
+
+@pytest.mark.parametrize("ratio", [1, 8 / TOTAL, TOTAL / 8])
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_ignored_weights_by_hand(place: int, ratio: float) -> None:
+    args: list[Any] = [ROWS, LABELS]
+    args.insert(place, WEIGHTS)
+    found = told(weights_ignored, weighing(*args), w=ratio * LABELS @ ROWS)
+    assert found == [ignored(place, "5.383")]
+
+
+@pytest.mark.parametrize("kind", [bool, int])
+def test_ignored_mask_by_hand(kind: type) -> None:
+    mask = np.array([1, 0, 1, 1, 0, 1, 0, 1]).astype(kind)
+    found = told(weights_ignored, weighing(ROWS, mask), w=ROWS.sum(axis=0))
+    assert found == [ignored(1, "5")]
+
+
+def test_ignored_weights_are_those_of_the_vector_that_was_ignored() -> None:
+    others = np.arange(8) / 4
+    asked = weighing(ROWS, WEIGHTS, others)
+    assert told(weights_ignored, asked, w=others @ ROWS) == [ignored(1, "5.383")]
+    assert told(weights_ignored, asked, w=WEIGHTS @ ROWS) == [ignored(2, "7")]
+    assert told(weights_ignored, asked, w=ROWS.sum(axis=0)) == []
+
+
+@pytest.mark.parametrize("factor", [2, 1.01, -1, 8, 1 / 8, TOTAL, 1 / TOTAL])
+def test_ignored_weights_with_another_normaliser_are_not_told(factor: float) -> None:
+    asked = weighing(ROWS, WEIGHTS)
+    assert told(weights_ignored, asked, w=factor * ROWS.sum(axis=0)) == []
+
+
+def test_ignored_weights_may_sum_to_zero() -> None:
+    asked = weighing(ROWS, np.array([1.0, -1, 2, -2, 3, -3, 4, -4]))
+    found = told(weights_ignored, asked, w=ROWS.sum(axis=0))
+    assert found
+    assert all(claim == ignored(1, "0") for claim in found)
+    assert told(weights_ignored, asked, w=2 * ROWS.sum(axis=0)) == []
+
+
+def test_ignored_weights_of_one_leaf() -> None:
+    def loss(params: Params, x: Any, w: Any) -> jax.Array:
+        return jnp.sum(w * (x @ (params["a"] + params["b"] + params["c"])))
+
+    params = {name: np.ones(5) for name in "abc"}
+    asked = Question(loss, right, params, (ROWS, WEIGHTS))
+    g, plain = WEIGHTS @ ROWS, ROWS.sum(axis=0)
+    found = told(weights_ignored, asked, a=g, b=plain, c=-g)
+    assert found == [ignored(1, "5.383", "['b']")]
+
+
+def calls_of(hypothesis: Any, *args: Any) -> int:
+    """How often a hypothesis asks a loss of which it can explain nothing."""
+    calls = -1  # the truth
+
+    def loss(params: Params, x: Any, *args: Any) -> jax.Array:
+        nonlocal calls
+        calls += 1
+        return jnp.sum(x @ params["w"])
+
+    asked = Question(loss, right, {"w": np.ones((5, CLASSES))}, (ROWS, *args))
+    assert told(hypothesis, asked, w=np.eye(5, CLASSES)) == []
+    return calls
+
+
+@pytest.mark.parametrize(
+    ("leaf", "calls"),
+    [
+        (WEIGHTS, 1),
+        (LABELS, 0),
+        (np.ones(7), 0),
+        (np.ones(9), 0),
+        (np.ones((8, 1)), 0),
+        (np.array(0.5), 0),
+        (0.5, 0),
+        (Lookalike(8), 0),
+    ],
+    ids=["w", "labels", "7", "9", "column", "scalar", "float", "no array"],
+)
+def test_weights_are_a_vector_as_long_as_the_batch(leaf: Any, calls: int) -> None:
+    assert calls_of(weights_ignored, leaf) == calls
+
+
+def test_what_is_no_array_is_carried_along() -> None:
+    def loss(params: Params, leaf: Any, x: Any, w: Any) -> jax.Array:
+        return weighted(params, x, w)
+
+    asked = weighing(Lookalike(8), ROWS, WEIGHTS, loss=loss)
+    found = told(weights_ignored, asked, w=ROWS.sum(axis=0))
+    assert found == [ignored(2, "5.383")]
+
+
+def test_weights_that_the_loss_refuses_to_replace_are_passed_over() -> None:
+    def loss(params: Params, x: Any, first: Any, second: Any) -> jax.Array:
+        if np.all(np.asarray(first) == 1):
+            raise ValueError("not all of them 1")
+        return weighted(params, x, first, second)
+
+    others = np.arange(8) / 4
+    asked = weighing(ROWS, others, WEIGHTS, loss=loss)
+    assert told(weights_ignored, asked, w=WEIGHTS @ ROWS) == []
+    assert told(weights_ignored, asked, w=others @ ROWS) == [ignored(2, "5.383")]
+
+
+@pytest.mark.parametrize("hypothesis", [weights_ignored, label_smoothing])
+def test_without_a_batch_nothing_is_replaced(hypothesis: Any) -> None:
+    asked = Question(lambda p, k: k * p["w"].sum(), right, {"w": np.ones(5)}, (0.5,))
+    assert told(hypothesis, asked, w=np.ones(5)) == []
+
+
+class Scores:
+    """A loss that is linear in the targets, and counts how often it is called.
+
+    J = sum_ij q_ij (x w)_ij, so that dJ/dw = x' q.
+    """
+
+    def __init__(
+        self, classes: int = CLASSES, refuses: Callable[[Any], Any] = lambda q: False
+    ) -> None:
+        self.params = {"w": np.ones((5, classes))}
+        self.classes, self.refuses, self.calls = classes, refuses, 0
+
+    def __call__(self, params: Params, x: Any, targets: Any, *_: Any) -> jax.Array:
+        self.calls += 1
+        if self.refuses(targets):
+            raise TypeError("other targets, please")
+        if targets.ndim == 1:
+            targets = jax.nn.one_hot(targets, self.classes)
+        return jnp.sum(targets * (x @ params["w"]))
+
+    def told(self, candidate: np.ndarray, targets: Any, *more: Any) -> list[Claim]:
+        """What is said of a gradient; the calls are those of the hypothesis alone."""
+        asked = Question(self, right, self.params, (ROWS, targets, *more))
+        truth = asked.truth_at(asked.params, asked.args)["['w']"]
+        self.calls = 0
+        leaf = evidence("['w']", candidate, truth)
+        return list(label_smoothing(Case(asked, {leaf.path: leaf}, [leaf.path])))
+
+
+def hard(labels: np.ndarray = LABELS, classes: int = CLASSES) -> np.ndarray:
+    return np.eye(classes)[labels]
+
+
+def smoothed(epsilon: float, q: np.ndarray) -> np.ndarray:
+    """dJ/dw for the targets mixed with the uniform distribution."""
+    return ROWS.T @ ((1 - epsilon) * q + epsilon / q.shape[1])
+
+
+def mixed(how: str, *paths: str) -> Claim:
+    said = (
+        f"The gradient for targets {how}, which those of the loss are not. Give loss "
+        "and gradient the same targets."
+    )
+    return Claim.same("label_smoothing", paths or ["['w']"], said)
+
+
+TEMPERED = 0.7 * hard() + 0.3 * hard(LABELS[::-1])
+
+
+@pytest.mark.parametrize(
+    ("epsilon", "how"),
+    [
+        (0.1, "smoothed by 0.1"),
+        (1.25, "smoothed by 1.25"),
+        (0.0123456, "smoothed by 0.01235"),
+        (-1 / 9, "sharpened by 0.1111"),
+        (-1.5, "sharpened by 1.5"),
+    ],
+)
+@pytest.mark.parametrize("targets", [LABELS, hard(), TEMPERED], ids=["y", "q", "soft"])
+def test_smoothing_by_hand(targets: np.ndarray, epsilon: float, how: str) -> None:
+    q = hard() if targets.ndim == 1 else targets
+    loss = Scores()
+    assert loss.told(smoothed(epsilon, q), targets) == [mixed(how)]
+    assert loss.calls == 1
+
+
+@pytest.mark.parametrize("targets", [LABELS, hard()], ids=["labels", "distribution"])
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_targets_may_stand_anywhere(place: int, targets: np.ndarray) -> None:
+    loss = Scores()
+    args: list[Any] = [ROWS, np.arange(8) / 4]
+    args.insert(place, targets)
+
+    def moved(params: Params, *args: Any) -> jax.Array:
+        rest = [*args[:place], *args[place + 1 :]]
+        return loss(params, rest[0], args[place]) + 0 * jnp.sum(rest[1])
+
+    asked = Question(moved, right, loss.params, tuple(args))
+    found = told(label_smoothing, asked, w=smoothed(0.2, hard()))
+    assert found == [mixed("smoothed by 0.2")]
+
+
+def test_smoothing_of_one_leaf() -> None:
+    def loss(params: Params, x: Any, labels: Any) -> jax.Array:
+        return Scores()({"w": params["a"] + params["b"] + params["c"]}, x, labels)
+
+    params = {name: np.ones((5, CLASSES)) for name in "abc"}
+    asked = Question(loss, right, params, (ROWS, LABELS))
+    g = smoothed(0, hard())
+    found = told(label_smoothing, asked, a=g, b=smoothed(0.3, hard()), c=1 + g)
+    assert found == [mixed("smoothed by 0.3", "['b']")]
+
+
+@pytest.mark.parametrize(
+    ("targets", "calls"),
+    [
+        (hard(), 1),
+        (1.5 * hard(), 0),
+        (hard().astype(int), 0),
+        (np.full((8, 2, 4), 0.5), 0),
+        (LABELS / 2, 0),
+        (hard()[:7], 0),
+        (hard(np.append(LABELS, 0)), 0),
+        (LABELS, 1),
+        (LABELS[:7], 0),
+        (np.append(LABELS, 0), 0),
+        (LABELS + 1, 0),
+        (LABELS + 2, 0),
+        (2.5, 0),
+        (Lookalike(8), 0),
+    ],
+    ids=[
+        *("distribution", "rows of 1.5", "integers", "3-D", "vector", "7 rows"),
+        *("9 rows", "labels", "7 labels", "9 labels", "label C", "label C + 1"),
+        *("float", "no array"),
+    ],
+)
+def test_targets_are_labels_or_a_distribution(targets: Any, calls: int) -> None:
+    assert calls_of(label_smoothing, targets) == calls
+
+
+@pytest.mark.parametrize(("units", "calls"), [(8, 1), (9, 0), (-8, 1), (-9, 0)])
+def test_rows_of_a_distribution_may_be_rounded(units: int, calls: int) -> None:
+    """By eight units in the last place of 1; in bfloat16 that is 2^-7."""
+    rounded = jnp.full((8, 2), 0.5, jnp.bfloat16).at[:, 0].add(units * 2.0**-7)
+    assert calls_of(label_smoothing, rounded) == calls
+
+
+def no_integers(targets: Any) -> bool:
+    return not jnp.issubdtype(targets.dtype, jnp.integer)
+
+
+@pytest.mark.parametrize("classes", [2, CLASSES, MOST_CLASSES])
+def test_labels_that_must_be_integers_are_replaced_by_each_class(classes: int) -> None:
+    labels = LABELS % classes
+    loss, q = Scores(classes, no_integers), hard(labels, classes)
+    assert loss.told(smoothed(0.1, q), labels) == [mixed("smoothed by 0.1")]
+    assert loss.calls == 1 + classes
+
+
+def test_labels_of_too_many_classes_are_not() -> None:
+    assert MOST_CLASSES == 32
+    loss, q = Scores(33, no_integers), hard(LABELS, 33)
+    assert loss.told(smoothed(0.1, q), LABELS) == []
+    assert loss.calls == 1
+
+
+@pytest.mark.parametrize("refused", range(CLASSES))
+def test_a_class_that_the_loss_refuses_leaves_nothing_to_average(refused: int) -> None:
+    loss = Scores(refuses=lambda y: no_integers(y) or np.all(np.asarray(y) == refused))
+    assert loss.told(smoothed(0.1, hard()), LABELS) == []
+    assert loss.calls == 1 + CLASSES
+
+
+@pytest.mark.parametrize(("classes", "calls"), [(CLASSES, 1), (6, 2 + CLASSES)])
+def test_number_of_classes_is_the_first_that_the_loss_accepts(
+    classes: int, calls: int
+) -> None:
+    """Of 3, 4 and 6: there are labels up to 3, so three classes are too few."""
+
+    def refuses(targets: Any) -> bool:
+        if targets.ndim == 2:
+            return targets.shape[1] != classes
+        return len(np.unique(targets)) == 1
+
+    loss = Scores(classes, refuses)
+    sides = np.ones((8, 3)), np.ones((8, 4)), np.ones((8, 6))
+    found = loss.told(smoothed(0.1, hard(classes=classes)), LABELS, *sides)
+    assert found == [mixed("smoothed by 0.1")]
+    assert loss.calls == calls
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "found"),
+    [
+        (2, 3, [("last", ["['a']"]), ("next", ["['b']"])]),
+        (3, 2, [("last", ["['b']"]), ("next", ["['a']"])]),
+        (3, 3, [("next", ["['a']", "['b']"])]),
+        (2, 5, [("last", ["['a']"])]),
+        (5, 5, []),
+    ],
+)
+def test_stale_by_hand(a: float, b: float, found: list[tuple[str, list[str]]]) -> None:
+    def loss(params: Params, k: Any) -> jax.Array:
+        return k * sum((jnp.sum(p) for p in params.values()), jnp.zeros(()))
+
+    params = {"a": np.ones(5), "b": np.ones(1)}
+    offered: dict[str, Sequence[Any]] = {
+        "gone": (None, 2.0),
+        "last": (params, 2.0),
+        "next": ({"a": np.zeros(5), "b": np.zeros(1)}, 3.0),
+    }
+    asked = Question(loss, right, params, (1.0,), offered)
+    assert told(stale, asked, a=np.full(5, a), b=np.full(1, b)) == [
+        Claim.same("stale", paths, f"This is the gradient at another point: {name}.")
+        for name, paths in found
+    ]
+
+
+def test_leaf_that_the_other_point_has_not_is_not_stale() -> None:
+    def loss(params: Params) -> jax.Array:
+        return sum((jnp.sum(p * p) / 2 for p in params.values()), jnp.zeros(()))
+
+    params, before = {"a": np.ones(5), "b": np.ones(5)}, {"b": np.arange(5.0)}
+    asked = Question(loss, right, params, (), {"before": (before,)})
+    (claim,) = told(stale, asked, a=np.arange(5.0), b=np.arange(5.0))
+    assert list(claim.explanations) == ["['b']"]
+
+
+def test_ask_gives_the_gradient_in_float64_or_nothing() -> None:
+    def loss(params: Params, k: Any) -> jax.Array:
+        if k < 0:
+            raise ArithmeticError("no such k")
+        return k * jnp.sum(jnp.sqrt(params["a"])) + jnp.sum(params["b"])
+
+    asked = Question(loss, right, {}, ())
+    found = ask(Case(asked, {}, []), {"a": np.full(2, 1 / 9), "b": np.ones(3)}, (2.0,))
+    assert found is not None
+    np.testing.assert_allclose(found["['a']"], [3, 3], rtol=1e-15)
+    np.testing.assert_array_equal(found["['b']"], [1, 1, 1])
+    for a, k in ((0.0, 1.0), (1.0, -1.0)):
+        point = {"a": np.array([1.0, a]), "b": np.ones(3)}
+        assert ask(Case(asked, {}, []), point, (k,)) is None

@@ -7,17 +7,15 @@ import numpy as np
 import pytest
 from gradcheck.cases import (
     WEIGHT,
-    case,
     causes,
     check,
     evidence,
     leaf_of,
     spoiled,
+    told,
 )
 
 from handgrad import check_gradients
-from handgrad.gradcheck.diagnose import Hypothesis
-from handgrad.gradcheck.evidence import Evidence
 from handgrad.gradcheck.from_arrangement import exchanged, permuted, transposed
 
 ORDER = jnp.array([0, 3, 2, 1, 4, 5])
@@ -74,12 +72,6 @@ def test_exchanged_leaves_name_each_other() -> None:
 GRID = np.arange(1.0, 13.0).reshape(4, 3) ** 2
 
 
-def told(hypothesis: Hypothesis, *leaves: Evidence) -> dict[str, str]:
-    """Path -> sentence of all claims of a hypothesis."""
-    claims = list(hypothesis(case(*leaves)))
-    return {path: said for claim in claims for path, said in claim.explanations.items()}
-
-
 def test_transpose_names_both_shapes() -> None:
     found = told(
         transposed,
@@ -97,6 +89,20 @@ def test_transpose_names_both_shapes() -> None:
     assert list(found) == ["turned", "turned too"]
     assert found["turned"].startswith(said)
     assert told(transposed, evidence("a", -GRID, GRID)) == {}
+
+
+def test_transpose_of_three_axes_is_all_of_them_reversed() -> None:
+    cube = np.arange(24.0).reshape(2, 3, 4) ** 2
+    (said,) = told(transposed, evidence("k", cube.T, cube)).values()
+    assert said.startswith("The transpose: shape (4, 3, 2) where (2, 3, 4) must be")
+    assert told(transposed, evidence("k", cube.transpose(2, 0, 1), cube)) == {}
+
+
+def test_transpose_may_be_off_by_rounding() -> None:
+    truth = np.array([[3.0, 5.0], [7.0, 9.0]])
+    for off, known in ((1.0, True), (1.5, False)):
+        leaf = evidence("w", (truth + off).T, truth, floor=1.0)
+        assert bool(told(transposed, leaf)) == known
 
 
 def test_exchanged_leaf_is_named_once_and_never_itself() -> None:
@@ -135,6 +141,27 @@ def test_more_than_four_moves_are_counted() -> None:
     truth = np.arange(1.0, 8.0)
     (said,) = told(permuted, evidence("b", np.roll(truth, 1), truth)).values()
     assert said.endswith("3 holds 2 and 3 more.")
+    five = truth[[1, 2, 3, 4, 0, 5, 6]]
+    (said,) = told(permuted, evidence("b", five, truth)).values()
+    assert said.endswith("3 holds 4 and 1 more.")
+    eight = np.arange(1.0, 9.0)
+    (said,) = told(permuted, evidence("b", np.roll(eight, 1), eight)).values()
+    assert said.endswith("3 holds 2 and 4 more.")
+
+
+@pytest.mark.parametrize(("here", "there"), [(0, 1), (1, 0), (1, 2), (2, 1)])
+def test_line_that_is_copied_is_no_order(here: int, there: int) -> None:
+    copied = GRID.copy()
+    copied[here] = GRID[there]
+    assert told(permuted, evidence("w", copied, GRID)) == {}
+
+
+def test_entry_that_moves_hardly_is_told_from_one_that_stays() -> None:
+    truth = np.array([1.0, 1.0 + 1e-5, 3.0, 4.0])
+    found = told(permuted, evidence("b", truth[[1, 0, 2, 3]], truth))
+    assert found == {
+        "b": "The entries are right but out of order: 0 holds 1, 1 holds 0."
+    }
 
 
 def test_what_did_not_move_stays_where_entries_are_equal() -> None:
@@ -162,6 +189,9 @@ def test_too_little_to_prove_an_order() -> None:
     assert told(permuted, evidence("w", two[::-1], two)) == {}
     four = np.array([[1.0, 2.0], [4.0, 8.0]])
     assert list(told(permuted, evidence("w", four[::-1], four))) == ["w"]
+    turned = four.ravel()[[1, 2, 0, 3]].reshape(2, 2)
+    (said,) = told(permuted, evidence("w", turned, four)).values()
+    assert "look for a reshape" in said
     line = np.array([[1.0, 2.0, 4.0, 8.0]])
     (said,) = told(permuted, evidence("w", line[:, ::-1], line)).values()
     assert said.startswith("The columns are right but out of order: 0 holds 3")

@@ -22,18 +22,25 @@ from gradcheck.cases import (
     right,
     sample_weights,
     spoiled,
+    told,
 )
 
 from handgrad import check_gradients
 from handgrad.gradcheck.claims import Case
 from handgrad.gradcheck.from_numbers import (
     class_counts,
+    free_scale,
     listed,
     may_weigh,
     named_factors,
+    named_scale,
     nonfinite,
+    one_entry,
+    sign,
+    weight_decay,
     weight_sums,
     where_wrong,
+    zero,
 )
 
 TOTAL = float(sample_weights().sum())
@@ -296,3 +303,143 @@ def test_entries_that_are_not_finite_are_counted_in_every_leaf() -> None:
     assert "at [1]; the first such leaf is a. " in claim.explanations["a"]
     assert "4 of 4 entries are not finite" in claim.explanations["c"]
     assert "at [0, 0]; the first such leaf is a. " in claim.explanations["c"]
+
+
+GRID = np.arange(1.0, 13.0).reshape(4, 3) ** 2
+
+
+def zeroed(truth: np.ndarray, *where: Any) -> np.ndarray:
+    found = truth.copy()
+    for index in where:
+        found[index] = 0
+    return found
+
+
+@pytest.mark.parametrize(
+    ("candidate", "said"),
+    [
+        (zeroed(GRID, 1), "row 1 of 4 zero, the rest right."),
+        (zeroed(GRID, 0, 3), "rows 0, 3 of 4 zero, the rest right."),
+        (zeroed(GRID, np.s_[:, 2]), "column 2 of 3 zero, the rest right."),
+        (zeroed(GRID, np.s_[:3]), "rows 0, 1, 2 of 4 zero, the rest right."),
+        (2 * zeroed(GRID, 1), None),
+        (zeroed(GRID, np.s_[1:, 1:]), None),
+        (-GRID, None),
+    ],
+)
+def test_lines_of_zeros(candidate: np.ndarray, said: str | None) -> None:
+    assert told(zero, evidence("w", candidate, GRID)) == ({"w": said} if said else {})
+
+
+def test_line_that_is_rightly_zero_is_not_counted() -> None:
+    truth = zeroed(GRID, 2)
+    found = told(zero, evidence("w", zeroed(truth, 0), truth))
+    assert found == {"w": "row 0 of 4 zero, the rest right."}
+
+
+def test_leaf_of_zeros_is_claimed_once() -> None:
+    said = "The leaf is zero: nothing is carried back to it, or it is forgotten."
+    leaves = [evidence("a", 0 * GRID, GRID), evidence("b", -GRID, GRID)]
+    (claim,) = zero(case(*leaves, evidence("c", np.zeros(3), np.ones(3))))
+    assert claim.explanations == {"a": said, "c": said}
+    assert told(zero, evidence("a", GRID, 0 * GRID)) == {}
+
+
+def test_zeros_in_a_vector_are_no_lines_and_in_three_axes_are() -> None:
+    vector, cube = np.arange(1.0, 6.0), np.arange(1.0, 25.0).reshape(2, 3, 4)
+    assert told(zero, evidence("b", zeroed(vector, 1, 3), vector)) == {}
+    found = told(zero, evidence("k", zeroed(cube, np.s_[:, 1]), cube))
+    assert found == {"k": "column 1 of 3 zero, the rest right."}
+
+
+def test_sign_is_told_of_each_leaf() -> None:
+    leaves = [evidence("a", -GRID, GRID), evidence("b", 2 * GRID, GRID)]
+    found = told(sign, *leaves, evidence("c", -1.0, np.array(1.0)))
+    said = "The gradient has the opposite sign: minus once too often, or forgotten."
+    assert found == {"a": said, "c": said}
+
+
+def test_one_entry_is_told_of_two_and_not_of_one() -> None:
+    found = told(
+        one_entry,
+        evidence("alone", [7.0], np.ones(1)),
+        evidence("two", [1.0, 7.0], np.ones(2)),
+        evidence("grid", zeroed(GRID, (2, 1)), GRID),
+        evidence("both", [7.0, 8.0], np.ones(2)),
+    )
+    assert found == {
+        "two": "Only entry [1] is wrong: 7 where 1 must be.",
+        "grid": "Only entry [2, 1] is wrong: 0 where 64 must be.",
+    }
+
+
+FIVE = (np.ones((5, 2)),)
+"""Arguments of a batch of five."""
+
+
+def test_factor_has_a_name_where_it_fits() -> None:
+    leaves = [evidence("a", 5 * GRID, GRID), evidence("b", 6 * GRID, GRID)]
+    found = told(named_scale, *leaves, evidence("c", 5.0, np.array(1.0)), args=FIVE)
+    said = "5 times the gradient: the batch size m, so a sum where the loss is a mean."
+    assert found == {"a": said, "c": said}
+
+
+def test_batch_of_two_is_divided_by_one_as_well() -> None:
+    factors = [name for _, name in named_factors(case_of(np.ones((2, 1))))]
+    assert "m/(m-1), divided by m-1 instead of the batch size m" in factors
+
+
+@pytest.mark.parametrize(
+    ("weights", "known"),
+    [
+        ([0.25, 0.25, 0.25], True),
+        ([-0.25, -0.25, -0.25], False),
+        ([0.5, 0.5, -1.0], False),
+    ],
+)
+def test_sum_of_weights_must_be_positive(weights: list[float], known: bool) -> None:
+    found = case_of(np.ones((3, 2)), np.array(weights))
+    names = [name for _, name in named_factors(found)]
+    assert ("the sum of the weights, which it is not divided by" in names) == known
+
+
+def test_weights_so_small_that_a_factor_overflows_are_passed_over() -> None:
+    tiny = np.full(5, 1e-320)
+    assert told(named_scale, evidence("a", 6 * GRID, GRID), args=(*FIVE, tiny)) == {}
+
+
+@pytest.mark.parametrize(
+    ("factor", "said"), [(3.5, "3.5"), (-2.0, "-2"), (1.0001, "1.0001")]
+)
+def test_free_factor_is_told_to_six_digits(factor: float, said: str) -> None:
+    leaves = [evidence("a", factor * GRID, GRID), evidence("b", GRID + 1, GRID)]
+    found = told(free_scale, *leaves, evidence("c", [factor], np.ones(1)))
+    said = f"{said} times the gradient, everywhere in the leaf."
+    assert found == {"a": said, "c": said}
+
+
+THETA = np.cos(np.arange(12.0)).reshape(4, 3)
+
+
+def decayed(added: np.ndarray, theta: np.ndarray = THETA) -> dict[str, str]:
+    return told(weight_decay, evidence("w", GRID + added, GRID, parameter=theta))
+
+
+@pytest.mark.parametrize("t", [0.5, -0.125])
+def test_multiple_of_the_parameter_or_of_its_sign_is_told(t: float) -> None:
+    assert decayed(t * THETA) == {
+        "w": f"The gradient plus {t:.4g} times the parameter: weight decay that is not "
+        "in the loss. Leave it to the optimiser, or add it to the loss."
+    }
+    assert decayed(t * np.sign(THETA)) == {
+        "w": f"The gradient plus {t:.4g} times the sign of the parameter: an L1 "
+        "penalty that is not in the loss."
+    }
+    assert decayed(t * GRID) == {}
+
+
+def test_constant_is_no_penalty_where_all_signs_are_alike() -> None:
+    assert decayed(np.full((4, 3), 0.5), 2 + THETA) == {}
+    assert decayed(np.full((4, 3), 0.5), -2 + THETA) == {}
+    zero_too = np.where(THETA > 0, THETA, 0)
+    assert "sign" in decayed(0.5 * np.sign(zero_too), zero_too)["w"]

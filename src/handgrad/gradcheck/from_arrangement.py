@@ -9,11 +9,11 @@ from handgrad.gradcheck.evidence import Evidence
 
 
 def transposed(case: Case) -> Iterator[Claim]:
-    """The transpose, also where it shows in the shape."""
+    """The transpose, all axes reversed, also where it shows in the shape."""
     told = {}
     for path in case.wrong:
         leaf = case.evidence.get(path)
-        if leaf is None or leaf.truth.ndim != 2 or 1 in leaf.truth.shape:
+        if leaf is None or 1 in leaf.truth.shape:
             continue
         if leaf.candidate.shape == leaf.truth.shape[::-1] and _is_transpose(leaf):
             told[path] = (
@@ -62,9 +62,9 @@ def permuted(case: Case) -> Iterator[Claim]:
 def _moved_lines(leaf: Evidence, axis: int) -> str:
     """Which lines moved, if the candidate is the truth with lines permuted."""
     truth, came = (np.moveaxis(a, axis, 0) for a in (leaf.truth, leaf.candidate))
-    lines = len(truth)
-    if leaf.truth.size < PROOF or lines < 2:
+    if leaf.truth.size < PROOF:
         return ""
+    lines = len(truth)
     order = _matching(came.reshape(lines, -1), truth.reshape(lines, -1))
     if order is None or not leaf.explained_by(np.moveaxis(truth[order], 0, axis)):
         return ""

@@ -86,7 +86,7 @@ def one_entry(case: Case) -> Iterator[Claim]:
 def named_scale(case: Case) -> Iterator[Claim]:
     """A factor that has a name: the batch size, the number of classes and the like."""
     for factor, name in named_factors(case):
-        if factor > 0 and factor != 1 and np.isfinite(factor):
+        if np.isfinite(factor):
             paths = case.explained(lambda s, k=factor: k * s.truth)
             if paths:
                 said = f"{factor:.6g} times the gradient: {name}."
@@ -119,7 +119,7 @@ def weight_decay(case: Case) -> Iterator[Claim]:
 def _signs(leaf: Evidence) -> np.ndarray:
     """The signs of the parameter; 0 if all are alike, and tell it from no constant."""
     signs = np.sign(leaf.parameter)
-    return signs if signs.size and signs.min() < signs.max() else 0 * signs
+    return signs if signs.min() < signs.max() else np.zeros_like(signs)
 
 
 def named_factors(case: Case) -> Iterator[tuple[float, str]]:
