@@ -108,7 +108,14 @@ def tests_of(cover: Cover, module: str, row: int) -> list[str]:
     found |= {t for t in cover["seconds"] if any(r in t for r in READ_THE_SOURCE)}
     mirror = f"test_{Path(module).stem}"
     known = [test for test in found if test in cover["seconds"]]
-    return sorted(known, key=lambda t: (mirror not in t, cover["seconds"][t]))
+    return sorted(
+        known,
+        key=lambda t: (
+            "test_constants" not in t,
+            mirror not in t,
+            cover["seconds"][t],
+        ),
+    )
 
 
 def name_of(mutant: Any) -> str:
@@ -201,6 +208,7 @@ def share(
 
     def work(i: int) -> int:
         os.chdir(trees[i])
+        os.environ["PYTHONPATH"] = str(trees[i] / "src")  # of what a test starts
         for mutant in todo[i :: len(trees)]:
             tests = tests_of(cover, str(mutant.module_path), mutant.start_pos[0])
             found = kill(mutant, tests, seconds, trees[i] / "log")

@@ -19,6 +19,8 @@ from gradcheck.cases import (
 )
 
 from handgrad import check_gradients
+from handgrad.gradcheck.question import Question
+from handgrad.gradcheck.trials import move
 
 DTYPES = ("float32", "float64", "bfloat16", "float16")
 
@@ -160,21 +162,77 @@ def test_cancelled_gradient_below_rounding_is_untested() -> None:
     assert "rounding alone" in report.leaves[0].explanation
 
 
+NEEDS_A_KEY = (
+    "`key` must be given for trials > 1, which draw points at random. Pass "
+    "key=jax.random.key(0)."
+)
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"trials": 0}, "`trials` must be 1 or more, got 0"),
-        ({"trials": 2}, "`key` must be given for trials > 1"),
+        ({"trials": 0}, "`trials` must be 1 or more, got 0."),
+        ({"trials": -1}, "`trials` must be 1 or more, got -1."),
+        ({"trials": 0, "key": jax.random.key(0)}, "`trials` must be 1 or more, got 0."),
+        ({"trials": 2}, NEEDS_A_KEY),
+        ({"trials": 3}, NEEDS_A_KEY),
     ],
 )
-def test_options_that_cannot_be_met(options: dict[str, int], said: str) -> None:
-    with pytest.raises(ValueError, match=said):
-        check(right, **options)
+def test_options_that_cannot_be_met(options: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError, match="must be") as caught:
+        check(never, **options)
+    assert str(caught.value) == said
 
 
-def test_complex_parameters_are_refused() -> None:
-    with pytest.raises(TypeError, match="`params` must be real"):
-        check_gradients(jnp.abs, jnp.abs, jnp.array(1j))
+def never(*args: Any) -> Any:
+    """A function that must not be called."""
+    raise AssertionError
+
+
+@pytest.mark.parametrize(
+    "params", [jnp.array(1j), {"a": jnp.ones(2), "b": 1j}, [np.zeros(0, complex), 3]]
+)
+def test_complex_parameters_are_refused(params: Any) -> None:
+    with pytest.raises(TypeError) as caught:
+        check_gradients(never, never, params)
+    assert str(caught.value) == (
+        "`params` must be real, got a complex leaf. Pass real and imaginary part as "
+        "two leaves."
+    )
+
+
+def points_of(**options: Any) -> list[np.ndarray]:
+    """Where the gradient of a constant is asked for."""
+    seen = []
+
+    def gradient(w: jax.Array) -> jax.Array:
+        seen.append(np.asarray(w))
+        return jnp.zeros_like(w)
+
+    check_gradients(lambda w: 0 * jnp.sum(w), gradient, START, **options)
+    return seen
+
+
+START = jnp.array([1.5, -2.5])
+
+
+@pytest.mark.parametrize(
+    ("options", "count"),
+    [
+        ({}, 1),
+        ({"key": jax.random.key(5)}, 1),
+        ({"trials": 1}, 1),
+        ({"trials": 2, "key": jax.random.key(5)}, 2),
+        ({"trials": 4, "key": jax.random.key(5)}, 4),
+    ],
+)
+def test_points_are_the_given_one_and_one_for_each_later_key(
+    options: dict[str, Any], count: int
+) -> None:
+    expected = [START]
+    for key in jax.random.split(jax.random.key(5), count)[1:]:
+        expected.append(move(Question(loss, right, START, ()), key).params)
+    np.testing.assert_array_equal(points_of(**options), expected)
 
 
 @pytest.mark.parametrize("output", [lambda w: w, lambda w: jnp.sum(w) > 0])

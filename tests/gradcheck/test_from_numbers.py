@@ -254,6 +254,8 @@ def test_number_of_classes_is_that_of_the_last_leaf_or_a_distribution() -> None:
     two = {"v": np.ones((9, 6)), "w": np.ones((6, 5))}
     assert class_counts(case_of(inputs, labels, **two)) == [5]
     assert class_counts(case_of(inputs, np.ones((4, 3)), **two)) == [3, 5]
+    assert class_counts(case_of(inputs, labels, np.ones((9, 3)), **two)) == [5]
+    assert class_counts(case_of(inputs, np.ones((4, 2)), **two)) == [2, 5]
     assert class_counts(
         case_of(inputs, np.ones((3, 3)), np.ones((4, 2, 2)), **two)
     ) == [5]
@@ -265,7 +267,8 @@ def test_list_of_lines_is_cut_after_eight() -> None:
     assert listed("row", np.array([3])) == "row 3"
     assert listed("row", np.array([3, 4])) == "rows 3, 4"
     assert listed("row", np.arange(8)) == "rows 0, 1, 2, 3, 4, 5, 6, 7"
-    assert listed("row", np.arange(10)) == "rows 0, 1, 2, 3, 4, 5, 6, 7 and 2 more"
+    assert listed("row", np.arange(9)) == "rows 0, 1, 2, 3, 4, 5, 6, 7 and 1 more"
+    assert listed("row", np.arange(18)) == "rows 0, 1, 2, 3, 4, 5, 6, 7 and 10 more"
 
 
 @pytest.mark.parametrize(
@@ -292,6 +295,9 @@ def test_where_a_matrix_is_wrong(off: list[tuple[int, int]], said: str) -> None:
 def test_where_a_vector_is_wrong_is_one_entry() -> None:
     leaf = evidence("w", [1, 2, 1], np.ones(3))
     assert where_wrong(leaf) == "The largest difference is at [1]."
+    cube = zeroed(np.ones((4, 4, 4)), (1, 2, 3))
+    leaf = evidence("w", cube, np.ones((4, 4, 4)))
+    assert where_wrong(leaf) == "The largest difference is at [1, 2, 3]."
 
 
 def test_entries_that_are_not_finite_are_counted_in_every_leaf() -> None:

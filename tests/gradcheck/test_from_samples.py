@@ -1,5 +1,7 @@
 """Samples left out or counted twice are told, and which they are."""
 
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -9,9 +11,12 @@ import pytest
 from gradcheck.cases import M, Params, evidence
 
 from handgrad import check_gradients
-from handgrad.gradcheck.claims import Case
+from handgrad.gradcheck import from_samples
+from handgrad.gradcheck.claims import Case, Claim
+from handgrad.gradcheck.evidence import Evidence
 from handgrad.gradcheck.from_samples import samples_dropped
 from handgrad.gradcheck.question import Question
+from handgrad.gradcheck.tolerance import Floor
 
 WIDE = 40
 
@@ -155,7 +160,19 @@ def test_counts_times_a_factor() -> None:
     )
 
 
-@pytest.mark.parametrize("counts", [[1.5] * 8, [0.5] + [1] * 7, [1, 2.5] + [1] * 6])
+@pytest.mark.parametrize(
+    "counts",
+    [
+        [1.5] * 8,
+        [2] * 8,
+        [0.5] + [1] * 7,
+        [1, 2.5] + [1] * 6,
+        [-1] + [1] * 7,
+        [-1, -1] + [1] * 6,
+        [3] + [1] * 7,
+        [3, 3] + [1] * 6,
+    ],
+)
 def test_what_is_no_count(counts: list[float]) -> None:
     assert told(counts) is None
 
@@ -165,6 +182,27 @@ def test_too_few_entries_prove_one_sample_at_most() -> None:
     assert told(omega({1: 0, 2: 0}), ROWS[:, :24]) is not None
     assert told(omega({1: 0, 2: 0}), ROWS[:, :23]) is None
     assert told(omega({1: 0}), ROWS[:, :23]) is not None
+
+
+def test_nine_of_ten_samples_may_be_left_out() -> None:
+    rows = np.random.default_rng(6).integers(-99, 99, (10, 30)).astype(float)
+    nine = "samples 0, 1, 2, 3, 4, 5, 6, 7 and 1 more left out"
+    found = told(omega(dict.fromkeys(range(9), 0), 10), rows)
+    assert found == f"Of the 10 samples, {nine}."
+    assert told(np.zeros(10), rows) is None
+
+
+def test_batch_that_is_taken_apart_has_512_samples_at_most() -> None:
+    rows = np.random.default_rng(6).integers(-99, 99, (513, 20)).astype(float)
+    found = told(omega({3: 0}, 512), rows[:512])
+    assert found == "Of the 512 samples, sample 3 left out."
+    assert told(omega({3: 0}, 513), rows) is None
+
+
+def test_some_of_many_entries_are_enough() -> None:
+    rows = np.random.default_rng(6).integers(-99, 99, (8, 300)).astype(float)
+    found = told(omega({1: 0, 5: 0}), rows)
+    assert found == "Of the 8 samples, samples 1, 5 left out."
 
 
 def test_batch_of_one_cannot_be_counted_and_of_two_can() -> None:
@@ -182,9 +220,10 @@ def test_sum_over_the_samples_is_counted_as_well() -> None:
     assert found == "Of the 8 samples, samples 2, 6 counted twice."
 
 
-def test_equal_samples_cannot_be_told_apart() -> None:
+@pytest.mark.parametrize("apart", [0.0, 1e-11])
+def test_equal_samples_cannot_be_told_apart(apart: float) -> None:
     rows = ROWS.copy()
-    rows[1] = rows[0]
+    rows[1] = rows[0] + apart * rows[2]
     assert told(omega({0: 0, 2: 0}), rows) is None
 
 
@@ -192,3 +231,112 @@ def test_sample_without_a_gradient_counts_as_it_should() -> None:
     rows = ROWS.copy()
     rows[5] = 0
     assert told(omega({0: 0, 2: 0}), rows) == "Of the 8 samples, samples 0, 2 left out."
+
+
+@pytest.mark.parametrize("around", [1.0, 0.125, 7.0])
+def test_weights_of_the_loss_are_found(around: float) -> None:
+    a = around * np.array([0.5, 1.5, 0.75, 1.25, 1.0, 0.6, 1.4, 0.9])
+    found = told(omega({2: 2, 6: 0}), a=a, loss=lambda p, x: jnp.sum(x @ p["w"]))
+    assert found == "Of the 8 samples, sample 6 left out and sample 2 counted twice."
+
+
+def test_sample_without_a_gradient_needs_no_proof() -> None:
+    rows = ROWS.copy()
+    rows[5] = 0
+    assert told(omega({0: 0, 2: 0}), rows[:, :23]) is not None
+    assert told(omega({0: 0, 2: 0}), rows[:, :22]) is None
+
+
+def claims_of(
+    spoil: dict[str, Any],
+    change: Callable[[Evidence], Evidence] = lambda leaf: leaf,
+    floor: float = 1e-9,
+) -> list[Claim]:
+    """Of leaves of 60, 40 and 30 entries, each with counts of its own."""
+    rng, sizes = np.random.default_rng(8), {"big": 60, "mid": 40, "few": 30}
+    x = {n: rng.integers(-99, 99, (8, k)).astype(float) for n, k in sizes.items()}
+
+    def mean(p: Any, x: Any, shift: Any, counts: Any) -> jax.Array:
+        total = sum((x[n] @ p[n] for n in sizes), jnp.zeros(()))
+        return jnp.mean(total) + jnp.sum(shift) + 0 * jnp.sum(counts)
+
+    leaves = [
+        change(evidence(f"['{n}']", spoil[n] @ x[n] / 8, x[n].mean(axis=0), floor))
+        for n in sizes
+    ]
+    point = {n: jnp.zeros(k) for n, k in sizes.items()}
+    args = (jax.tree.map(jnp.asarray, x), jnp.ones(3), jnp.arange(8))
+    wrong = [leaf.path for leaf in leaves if leaf.wrong]
+    question = Question(mean, jax.grad(mean), point, args)
+    return list(samples_dropped(Case(question, {s.path: s for s in leaves}, wrong)))
+
+
+def test_leaves_that_count_alike_are_one_claim_and_others_another() -> None:
+    first, second = omega({1: 0, 2: 0}), omega({4: 2, 5: 2})
+    a, b = claims_of({"big": first, "mid": first, "few": second})
+    assert a.cause == b.cause == "samples_dropped"
+    left, twice = (
+        "Of the 8 samples, samples 1, 2 left out.",
+        "Of the 8 samples, samples 4, 5 counted twice.",
+    )
+    assert a.explanations == {"['big']": left, "['mid']": left}
+    assert b.explanations == {"['few']": twice}
+    a, b = claims_of({"big": first, "mid": second, "few": first})
+    assert a.explanations == {"['big']": left, "['few']": left}
+    assert b.explanations == {"['mid']": twice}
+
+
+def test_leaf_that_cannot_be_told_hides_no_other() -> None:
+    (claim,) = claims_of(
+        {"big": np.full(8, 1.5), "mid": omega({0: 0}), "few": omega({})}
+    )
+    assert claim.explanations == {"['mid']": "Of the 8 samples, sample 0 left out."}
+
+
+def test_counts_must_hold_within_the_floor() -> None:
+    """As a whole and at the worst entry, 0.6 of it, and of more where more comes."""
+    one = {"big": omega({1: 0}), "mid": omega({}), "few": omega({})}
+
+    def off(by: float, where: Any, rms: float, worst: float) -> bool:
+        def change(leaf: Evidence) -> Evidence:
+            if not leaf.wrong:
+                return leaf
+            candidate = leaf.candidate.copy()
+            candidate[where] += by
+            floor = Floor(rms, worst, np.inf, np.inf)
+            return replace(leaf, candidate=candidate, floor=floor)
+
+        return bool(claims_of(one, change))
+
+    everywhere = np.s_[:]
+    assert off(0.5, everywhere, rms=1.0, worst=100.0)
+    assert not off(0.7, everywhere, rms=1.0, worst=100.0)
+    assert off(0.5, 7, rms=1.0, worst=1.0)
+    assert not off(0.7, 7, rms=1.0, worst=1.0)
+
+
+def test_gradients_are_taken_in_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    traced = []
+
+    def mean(p: Any, x: Any) -> jax.Array:
+        traced.append(x.shape)
+        return jnp.mean(x @ p["w"])
+
+    for numbers, chunks in ((30 * 8, 1), (30 * 3 + 29, 3), (29, 8)):
+        traced.clear()
+        monkeypatch.setattr(from_samples, "MOST_NUMBERS", numbers)
+        assert told(omega({1: 0, 2: 0}), loss=mean) is not None
+        assert traced == [(1, 30)] * chunks
+
+
+def test_nothing_is_taken_apart_where_all_that_is_wrong_has_another_shape() -> None:
+    asked = []
+
+    def mean(p: Any, x: Any) -> jax.Array:
+        asked.append(x)
+        return jnp.mean(x @ p["w"])
+
+    leaf = evidence("['w']", np.ones(3), ROWS.mean(axis=0))
+    question = Question(mean, mean, {"w": jnp.zeros(30)}, (jnp.asarray(ROWS),))
+    assert list(samples_dropped(Case(question, {leaf.path: leaf}, [leaf.path]))) == []
+    assert asked == []

@@ -230,6 +230,12 @@ def test_figure_has_a_row_for_each_leaf_and_room_for_its_points() -> None:
     assert not axes.spines["top"].get_visible()
 
 
+def test_figure_of_small_errors_reaches_beyond_a_thousandth() -> None:
+    leaf = Leaf("a", "right", relative_error=5e-8, floor=1e-7, excess=0.5)
+    (axes,) = figure(Report((leaf,))).axes
+    assert axes.get_xlim() == pytest.approx((5e-8 / 5, 1e-3 * 200))
+
+
 def test_figure_of_errors_of_zero_has_a_scale() -> None:
     leaf = Leaf("a", "right", relative_error=0.0, floor=0.0, excess=0.0)
     (axes,) = figure(Report((leaf,))).axes

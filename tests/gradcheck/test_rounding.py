@@ -9,7 +9,7 @@ import pytest
 
 from handgrad import check_gradients
 from handgrad.gradcheck.random_rounding import run
-from handgrad.gradcheck.rounding import Neighbour, draws, probes
+from handgrad.gradcheck.rounding import Neighbour, draws, noise_of_loss, probes
 from handgrad.gradcheck.tolerance import DRAWS, PROBES
 from handgrad.gradcheck.trees import is_floating, split
 
@@ -50,6 +50,147 @@ def test_given_whole_numbers_and_all_that_is_not_floating_stay() -> None:
         assert move(name) is name
         assert isinstance(move(0.1), float)
         assert move(0.1) != 0.1
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("step", [-1, 0, 1])
+def test_step_is_in_units_in_the_last_place_away_from_zero(
+    dtype: str, step: int
+) -> None:
+    with jax.enable_x64(True):
+        start = jnp.linspace(1.01, 3.99, 301).astype(dtype)
+        beside = Neighbour(0, (step,))
+        given = start[start != jnp.round(start)]
+        for moved, kept in (
+            (beside.result(start), start),
+            (-beside.result(-start), start),
+            (beside.data(given), given),
+            (-beside.data(-given), given),
+        ):
+            assert moved.dtype == kept.dtype
+            assert set(np.unique(units(moved, kept))) == {step}
+
+
+def test_only_whole_numbers_that_were_given_stay() -> None:
+    whole = np.array([-3.0, -1.0, 0.0, 1.0, 2.0, 1e6], np.float32)
+    broken = np.array([-2.75, -1.5, -0.25, 0.25, 0.5, 0.75, 2.5, 3.25], np.float32)
+    for step in (-1, 1):
+        beside = Neighbour(0, (step,))
+        np.testing.assert_array_equal(beside.data(whole), whole)
+        assert (beside.data(broken) != broken).all()
+        assert (beside.result(broken) != broken).all()
+        np.testing.assert_array_equal(beside.result(whole) == whole, whole == 0)
+
+
+def test_seed_chooses_the_steps_anew_at_each_call() -> None:
+    start = np.linspace(1.01, 1.99, 64)
+    random, beside = np.random.default_rng(3), Neighbour(3, (-1, 0, 1))
+    for move in (beside.data, beside.result):
+        expected = random.choice((-1, 0, 1), 64)
+        np.testing.assert_array_equal(units(move(start), start), expected)
+
+
+N = 4096
+SPREAD = np.random.default_rng(1).uniform(1.01, 1.99, N)
+"""Numbers of one binade, none of them whole."""
+
+
+@jax.custom_vjp
+def given(w: jax.Array, x: jax.Array) -> jax.Array:
+    """A loss whose "gradient" is x as the loss was given it, without an operation."""
+    return jnp.max(w)
+
+
+given.defvjp(lambda w, x: (given(w, x), x), lambda x, u: (x, jnp.zeros_like(x)))
+
+
+def shares(found: np.ndarray) -> dict[int, float]:
+    """Which share of the entries has which value."""
+    values, counts = np.unique(found, return_counts=True)
+    return dict(zip(values.tolist(), (counts / found.size).tolist(), strict=True))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_probes_move_one_entry_in_four_up_as_often_as_down(dtype: str) -> None:
+    with jax.enable_x64(dtype == "float64"):
+        x = jnp.asarray(SPREAD, dtype)
+        of_args = probes(given, split(x[:N]), (x,))
+        of_params = probes(lambda w: given(w, w), split(x), ())
+        for found in (of_args, of_params):
+            assert len(found) == PROBES
+            for probe in found:
+                assert probe.dtype == dtype
+                moved = units(probe.gradient[0].astype(dtype), x)
+                expected = {-1: 1 / 8, 0: 3 / 4, 1: 1 / 8}
+                assert shares(moved) == pytest.approx(expected, abs=0.02)
+        assert len({probe.gradient[0].tobytes() for probe in of_args}) == PROBES
+
+
+def test_draws_move_what_is_given_in_its_own_last_place_and_in_that_of_float64() -> (
+    None
+):
+    x = jnp.asarray(SPREAD, jnp.float32)
+    for found in (
+        draws(given, split(x), (x,)),
+        draws(lambda w: given(w, w), split(x), ()),
+    ):
+        assert len(found) == DRAWS
+        for draw in found:
+            (gradient,) = draw.gradient
+            narrow = gradient.astype(np.float32)
+            half = {-1: 1 / 2, 1: 1 / 2}
+            assert shares(units(narrow, x)) == pytest.approx(half, abs=0.04)
+            rest = units(gradient, narrow.astype(np.float64))
+            assert shares(rest) == pytest.approx(half, abs=0.04)
+            assert draw.dtype == np.float64
+            assert draw.value == np.max(gradient)
+
+
+def test_draws_move_the_constants_of_the_loss() -> None:
+    with jax.enable_x64(True):
+        constant = jnp.asarray(SPREAD)
+        found = draws(lambda w: given(w, constant), split(jnp.array([1.5] * N)), ())
+    for draw in found:
+        moved = units(draw.gradient[0], SPREAD)
+        assert shares(moved) == pytest.approx({-1: 1 / 2, 1: 1 / 2}, abs=0.04)
+
+
+EPS = 2.0**-52
+
+
+@pytest.mark.parametrize(
+    ("loss", "value", "noise"),
+    [
+        (jnp.max, 0.5, 1 + EPS),
+        (jnp.min, 0.5, 1 - EPS),
+        (jnp.max, 2.5, 1 - EPS),
+        (jnp.min, 2.5, 1 + EPS),
+        (jnp.max, 1.5, EPS),
+        (jnp.min, 1.5, EPS),
+        (lambda w: jnp.max(w) * 1.0, 0.5, 1 + 2 * EPS),
+    ],
+)
+@pytest.mark.parametrize("where", ["params", "args", "constants"])
+def test_noise_of_loss_is_the_largest_distance_from_the_value(
+    loss: Any, value: float, noise: float, where: str
+) -> None:
+    with jax.enable_x64(True):
+        x, zero = jnp.full(64, 1.5), split(jnp.zeros(()))
+        found = {
+            "params": lambda: noise_of_loss(loss, split(x), (), value),
+            "args": lambda: noise_of_loss(lambda w, x: loss(x), zero, (x,), value),
+            "constants": lambda: noise_of_loss(lambda w: loss(x), zero, (), value),
+        }[where]()
+    assert found == noise
+
+
+def test_noise_of_loss_is_the_largest_of_all_draws() -> None:
+    steps = [np.random.default_rng(seed).choice((-1, 1)) for seed in range(DRAWS)]
+    assert set(steps) == {-1, 1}
+    with jax.enable_x64(True):
+        at = jnp.abs, split(jnp.array(1.5)), ()
+        assert noise_of_loss(*at, 0.5) == 1 + EPS
+        assert noise_of_loss(*at, 2.5) == 1 + EPS
 
 
 def rich(w: jax.Array) -> jax.Array:

@@ -10,6 +10,8 @@ import pytest
 from gradcheck.cases import BIAS, WEIGHT, causes, check, leaf_of, right, spoiled
 
 from handgrad import check_gradients
+from handgrad.gradcheck.structure import Aligned, align, unpack
+from handgrad.gradcheck.trees import split
 
 
 @pytest.mark.parametrize(
@@ -115,3 +117,193 @@ def test_nested_structures_of_every_kind() -> None:
     assert report.ok
     paths = [leaf.path for leaf in report.leaves]
     assert paths == ["['a'][0].first", "['a'][0].second[0]", "['b']"]
+
+
+ARRAY = jnp.arange(1.0, 4.0)
+OTHER = jnp.arange(2.0, 5.0)
+
+
+@pytest.mark.parametrize("value", [2.5, jnp.float32(2.5), np.float64(2.5), None, 3])
+@pytest.mark.parametrize("aux", [[], [(1, "two")], [{"a": ARRAY}], [ARRAY], [0.5]])
+def test_pair_of_value_and_gradient_is_unpacked(value: Any, aux: list[Any]) -> None:
+    head = (value, *aux) if aux else value
+    for params in (ARRAY, {"w": ARRAY}, [ARRAY], (ARRAY,), (ARRAY, ARRAY, ARRAY)):
+        found, gradient = unpack((head, params), split(params))
+        assert found is value
+        assert gradient is params
+
+
+@pytest.mark.parametrize(
+    "candidate",
+    [
+        [2.5, ARRAY],
+        {0: 2.5, 1: ARRAY},
+        ARRAY[0],
+        2.5,
+        None,
+        (),
+        (2.5,),
+        (2.5, ARRAY, ARRAY),
+        (ARRAY, ARRAY),
+        (ARRAY[:1], ARRAY),
+        ([2.5, 1.5], ARRAY),
+        ([], ARRAY),
+        ({}, ARRAY),
+        ({0: 2.5, 1: 3.5}, ARRAY),
+        ((), ARRAY),
+        ((2.5,), ARRAY),
+        ((2.5, 1.5, 0.5), ARRAY),
+        ((ARRAY, "aux"), ARRAY),
+        (((2.5, "aux"), "aux"), ARRAY),
+        (({"loss": 2.5}, "aux"), ARRAY),
+    ],
+    ids=lambda candidate: type(candidate).__name__,
+)
+def test_what_is_no_pair_of_value_and_gradient_stays(candidate: Any) -> None:
+    value, gradient = unpack(candidate, split({"w": ARRAY}))
+    assert value is None
+    assert gradient is candidate
+
+
+@pytest.mark.parametrize(
+    "params", [(0.5, ARRAY), ((0.5, 1.5), ARRAY), Pair(0.5, ARRAY), ((0.5, 1), 2.5)]
+)
+def test_pair_with_the_structure_of_the_parameters_is_the_gradient(params: Any) -> None:
+    value, gradient = unpack(params, split(params))
+    assert value is None
+    assert gradient is params
+
+
+def test_pair_of_a_value_and_a_gradient_that_is_a_pair() -> None:
+    params = (ARRAY, OTHER)
+    value, gradient = unpack((2.5, params), split(params))
+    assert value == 2.5
+    assert gradient is params
+
+
+def form(values: Any, *others: Any) -> Aligned:
+    """What `align` finds, with lists for the values."""
+    return Aligned(values, *others)
+
+
+def found(params: Any, tree: Any) -> Aligned:
+    """`align`, with the values as lists."""
+    aligned = align(split(params), tree)
+    assert {leaf.dtype for leaf in aligned.values.values()} <= {np.dtype(np.float64)}
+    values = {path: leaf.tolist() for path, leaf in aligned.values.items()}
+    return form(values, aligned.findings, aligned.extra, aligned.general)
+
+
+def test_gradient_of_the_right_form_is_its_values() -> None:
+    params = {"a": ARRAY, "b": (jnp.array([[1, 2]]), 2.0), "c": True, "d": "relu"}
+    same = {"['a']": [1.0, 2.0, 3.0], "['b'][1]": 2.0}
+    assert found(params, params) == form(same)
+    nothing = {"a": ARRAY, "b": (None, 2.0), "c": None, "d": None}
+    assert found(params, nothing) == form(same)
+
+
+def must_stand(shape: str, got: str) -> str:
+    return f"A real array of shape {shape} must stand here, got {got}."
+
+
+def must_cast(dtype: str, got: str) -> str:
+    return f"The dtype must be that of the parameter, {dtype}, got {got}. Cast it."
+
+
+@pytest.mark.parametrize(
+    ("leaf", "said"),
+    [
+        (None, must_stand("(3,)", "nothing")),
+        ("later", must_stand("(3,)", "a str")),
+        (1j, must_stand("(3,)", "a complex")),
+        (ARRAY + 0j, must_stand("(3,)", "complex64")),
+        (ARRAY > 0, must_stand("(3,)", "bool")),
+        (np.array(["a"]), must_stand("(3,)", "<U1")),
+    ],
+)
+def test_leaf_that_is_no_real_array_has_no_value(leaf: Any, said: str) -> None:
+    assert found(ARRAY, leaf) == form({}, {"(params)": said})
+
+
+@pytest.mark.parametrize(
+    ("leaf", "value", "said"),
+    [
+        (ARRAY[:2], [1.0, 2.0], "The shape must be (3,), got (2,)."),
+        (jnp.ones(4), [1.0] * 4, "The shape must be (3,), got (4,)."),
+        (ARRAY[None], [[1.0, 2.0, 3.0]], "The shape must be (3,), got (1, 3)."),
+        (2.5, 2.5, "The shape must be (3,), got ()."),
+        (3, 3.0, "The shape must be (3,), got ()."),
+        (jnp.array([1, 2], jnp.int8), [1.0, 2.0], "The shape must be (3,), got (2,)."),
+        (ARRAY.astype(jnp.float16), [1.0, 2.0, 3.0], must_cast("float32", "float16")),
+        (ARRAY.astype(jnp.bfloat16), [1.0, 2.0, 3.0], must_cast("float32", "bfloat16")),
+        (ARRAY.astype(jnp.int32), [1.0, 2.0, 3.0], must_cast("float32", "int32")),
+        (np.array([1, 2, 3], np.uint8), [1.0, 2.0, 3.0], must_cast("float32", "uint8")),
+    ],
+)
+def test_leaf_of_another_form_keeps_its_values(
+    leaf: Any, value: Any, said: str
+) -> None:
+    assert found(ARRAY, leaf) == form({"(params)": value}, {"(params)": said})
+
+
+@pytest.mark.parametrize(
+    ("parameter", "leaf", "said"),
+    [
+        ("float32", "float64", must_cast("float32", "float64")),
+        ("float64", "float32", must_cast("float64", "float32")),
+        ("bfloat16", "float16", must_cast("bfloat16", "float16")),
+        ("float64", "float64", None),
+        ("bfloat16", "bfloat16", None),
+    ],
+)
+def test_dtype_must_be_that_of_the_parameter(
+    parameter: str, leaf: str, said: str | None
+) -> None:
+    with jax.enable_x64(True):
+        one = jnp.ones(1)
+        aligned = found(one.astype(parameter), one.astype(leaf))
+    assert aligned == form(
+        {"(params)": [1.0]}, {} if said is None else {"(params)": said}
+    )
+
+
+@pytest.mark.parametrize(
+    ("leaf", "dtype"),
+    [(1.5, None), (jnp.float32(1.5), None), (2, "int32"), (True, "bool")],
+)
+def test_gradient_of_a_python_float_may_be_one(leaf: Any, dtype: str | None) -> None:
+    findings = {} if dtype is None else {"['b']": must_cast("float32", dtype)}
+    assert found({"b": 0.5}, {"b": leaf}) == form({"['b']": float(leaf)}, findings)
+
+
+def test_leaves_too_many_are_named_and_nones_are_none() -> None:
+    tree = {"a": ARRAY, "b": OTHER, "c": None, "d": "later"}
+    said = "The parameters have no such leaf. Remove it."
+    extra = {"['b']": said, "['d']": said}
+    assert found({"a": ARRAY}, tree) == form({"['a']": [1.0, 2.0, 3.0]}, {}, extra)
+
+
+def test_other_containers_are_told_where_nothing_else_is_wrong() -> None:
+    values = {"[0]": [1.0, 2.0, 3.0], "[1]": [2.0, 3.0, 4.0]}
+    told = (
+        "the gradient must have the containers of the parameters, PyTreeDef((*, *)), "
+        "got PyTreeDef([*, *]). Return the same types."
+    )
+    params = (ARRAY, OTHER)
+    assert found(params, [*params]) == form(values, {}, {}, [told])
+    too_many = form(values, {}, {"[2]": "The parameters have no such leaf. Remove it."})
+    assert found(params, [*params, ARRAY]) == too_many
+    misshapen = {"[0]": "The shape must be (3,), got (2,)."}
+    shortened = found(params, [ARRAY[:2], OTHER])
+    assert shortened == form(values | {"[0]": [1.0, 2.0]}, misshapen)
+
+
+def test_none_in_the_parameters_is_a_container() -> None:
+    params = {"a": ARRAY, "b": None}
+    values = {"['a']": [1.0, 2.0, 3.0]}
+    assert found(params, {"a": ARRAY, "b": None}) == form(values)
+    (told,) = found(params, {"a": ARRAY}).general
+    assert told == (
+        "the gradient must have the containers of the parameters, "
+        "PyTreeDef({'a': *, 'b': *}), got PyTreeDef({'a': *}). Return the same types."
+    )

@@ -59,7 +59,6 @@ def _draw(axes: "Axes", row: int, leaf: "Leaf") -> None:
             va="center",
             fontsize=8,
             color=colour,
-            annotation_clip=False,
         )
 
 

@@ -77,7 +77,7 @@ def samples_dropped(case: Case) -> Iterator[Claim]:
 
 def _take_apart(case: Case, m: int) -> Apart:
     generator = np.random.default_rng(0)
-    enough = 2 * m + 4 * SPARE
+    enough = 4 * (m + SPARE)
     entries = {
         s.path: np.sort(generator.permutation(s.truth.size)[:enough])
         for s in case.suspects
@@ -108,7 +108,7 @@ def _gradients_apart(
         return [gradient[path].ravel()[index] for path, index in entries.items()]
 
     samples = [jnp.asarray(x)[:, None] for x, c in zip(leaves, cut, strict=True) if c]
-    chunk = max(1, MOST_NUMBERS // max(1, sum(np.size(v) for v in values)))
+    chunk = max(1, MOST_NUMBERS // sum(np.size(v) for v in values))
     parts = [
         jax.vmap(few)([x[start : start + chunk] for x in samples])
         for start in range(0, m, chunk)
