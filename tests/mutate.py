@@ -134,14 +134,17 @@ def kill(mutant: Any, tests: list[str], seconds: int, log: Path) -> dict[str, An
     operator = get_operator(mutant.operator_name)(**mutant.operator_args)
     apply_mutation(path, operator, mutant.occurrence)
 
-    def run() -> int:
+    def run(tests: list[str]) -> int:
         with log.open("w") as file:
             os.dup2(file.fileno(), 1)
             os.dup2(file.fileno(), 2)
         return pytest.main([*PYTEST, *tests])
 
     try:
-        code = forked(run, seconds)
+        code = forked(lambda: run(tests), seconds)
+        if code == pytest.ExitCode.USAGE_ERROR:  # the names of the tests changed too
+            whole = dict.fromkeys(test.split("[")[0] for test in tests)
+            code = forked(lambda: run(list(whole)), seconds)
     finally:
         path.write_text(source, "utf-8")
     passed = log.read_text(errors="replace").split("\n")[0].count(".")

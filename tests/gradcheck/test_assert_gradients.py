@@ -49,8 +49,8 @@ def test_warning_is_of_the_line_that_called_and_names_every_untested_leaf() -> N
     (warning,) = caught
     assert warning.filename == __file__
     assert str(warning.message) == (
-        "gradient untested at ['b'], ['c']: the true gradient is zero or below rounding "
-        "there. Check at another point, or with trials=3, key=..."
+        "gradient untested at ['b'], ['c']: the true gradient is zero or below "
+        "rounding there. Check at another point, or with trials=3, key=..."
     )
 
 

@@ -28,7 +28,6 @@ from gradcheck.cases import (
 from handgrad import check_gradients
 from handgrad.gradcheck.claims import Case, Claim
 from handgrad.gradcheck.from_arguments import (
-    MOST_CLASSES,
     ask,
     label_smoothing,
     stale,
@@ -412,7 +411,7 @@ def no_integers(targets: Any) -> bool:
     return not jnp.issubdtype(targets.dtype, jnp.integer)
 
 
-@pytest.mark.parametrize("classes", [2, CLASSES, MOST_CLASSES])
+@pytest.mark.parametrize("classes", [2, CLASSES, 32])
 def test_labels_that_must_be_integers_are_replaced_by_each_class(classes: int) -> None:
     labels = LABELS % classes
     loss, q = Scores(classes, no_integers), hard(labels, classes)
@@ -421,35 +420,42 @@ def test_labels_that_must_be_integers_are_replaced_by_each_class(classes: int) -
 
 
 def test_labels_of_too_many_classes_are_not() -> None:
-    assert MOST_CLASSES == 32
     loss, q = Scores(33, no_integers), hard(LABELS, 33)
     assert loss.told(smoothed(0.1, q), LABELS) == []
     assert loss.calls == 1
 
 
 @pytest.mark.parametrize("refused", range(CLASSES))
-def test_a_class_that_the_loss_refuses_leaves_nothing_to_average(refused: int) -> None:
+def test_uniform_over_some_of_the_classes_is_no_smoothing(refused: int) -> None:
+    """The loss refuses labels that are all of one class; the others have a mean."""
     loss = Scores(refuses=lambda y: no_integers(y) or np.all(np.asarray(y) == refused))
-    assert loss.told(smoothed(0.1, hard()), LABELS) == []
+    some = np.where(np.arange(CLASSES) == refused, 0, 1 / (CLASSES - 1))
+    assert loss.told(ROWS.T @ (0.9 * hard() + 0.1 * some), LABELS) == []
     assert loss.calls == 1 + CLASSES
 
 
-@pytest.mark.parametrize(("classes", "calls"), [(CLASSES, 1), (6, 2 + CLASSES)])
+SIDES = np.ones((8, 3)), np.ones((8, 4)), np.ones((8, 6))
+"""Of 3, 4 and 6 classes; there are labels up to 3, so three are too few."""
+
+
+@pytest.mark.parametrize(("classes", "calls"), [(CLASSES, 1), (6, 2)])
 def test_number_of_classes_is_the_first_that_the_loss_accepts(
     classes: int, calls: int
 ) -> None:
-    """Of 3, 4 and 6: there are labels up to 3, so three classes are too few."""
-
-    def refuses(targets: Any) -> bool:
-        if targets.ndim == 2:
-            return targets.shape[1] != classes
-        return len(np.unique(targets)) == 1
-
-    loss = Scores(classes, refuses)
-    sides = np.ones((8, 3)), np.ones((8, 4)), np.ones((8, 6))
-    found = loss.told(smoothed(0.1, hard(classes=classes)), LABELS, *sides)
+    loss = Scores(classes)
+    found = loss.told(smoothed(0.1, hard(classes=classes)), LABELS, *SIDES)
     assert found == [mixed("smoothed by 0.1")]
     assert loss.calls == calls
+
+
+@pytest.mark.parametrize("classes", [CLASSES, 6])
+def test_labels_that_must_be_integers_may_be_of_any_number_of_classes(
+    classes: int,
+) -> None:
+    loss = Scores(classes, no_integers)
+    found = loss.told(smoothed(0.1, hard(classes=classes)), LABELS, *SIDES)
+    assert found == [mixed("smoothed by 0.1")]
+    assert loss.calls == 2 + 4 + 6
 
 
 @pytest.mark.parametrize(

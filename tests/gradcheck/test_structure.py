@@ -153,6 +153,7 @@ def test_pair_of_value_and_gradient_is_unpacked(value: Any, aux: list[Any]) -> N
         ((), ARRAY),
         ((2.5,), ARRAY),
         ((2.5, 1.5, 0.5), ARRAY),
+        ((2.5, ARRAY, 3), ARRAY),
         ((ARRAY, "aux"), ARRAY),
         (((2.5, "aux"), "aux"), ARRAY),
         (({"loss": 2.5}, "aux"), ARRAY),
@@ -218,6 +219,8 @@ def must_cast(dtype: str, got: str) -> str:
         (1j, must_stand("(3,)", "a complex")),
         (ARRAY + 0j, must_stand("(3,)", "complex64")),
         (ARRAY > 0, must_stand("(3,)", "bool")),
+        (True, must_stand("(3,)", "a bool")),
+        (np.zeros(3, jax.dtypes.float0), must_stand("(3,)", "float0")),
         (np.array(["a"]), must_stand("(3,)", "<U1")),
     ],
 )
@@ -269,7 +272,7 @@ def test_dtype_must_be_that_of_the_parameter(
 
 @pytest.mark.parametrize(
     ("leaf", "dtype"),
-    [(1.5, None), (jnp.float32(1.5), None), (2, "int32"), (True, "bool")],
+    [(1.5, None), (jnp.float32(1.5), None), (2, "int32")],
 )
 def test_gradient_of_a_python_float_may_be_one(leaf: Any, dtype: str | None) -> None:
     findings = {} if dtype is None else {"['b']": must_cast("float32", dtype)}

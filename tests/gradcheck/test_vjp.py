@@ -1,5 +1,6 @@
 """A forward and a backward function, in the order of jax.custom_vjp."""
 
+import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -226,7 +227,7 @@ def test_inner_product_is_in_the_wider_dtype(
             assert float(total) == expected
 
 
-def test_inner_product_with_an_output_of_integers_is_0_and_leaves_are_untested(
+def test_inner_product_with_an_output_of_integers_is_0(
     ask: Callable[..., Asked],
 ) -> None:
     asked = ask(jnp.argmax, lambda x: (jnp.argmax(x), None), lambda r, u: (None,), X)
@@ -254,6 +255,7 @@ def blend(a: Any, b: Any, c: Any) -> Any:
         ((0, 1), (0, 1), (2,)),
         ((0, 2), (0, 2), (1,)),
         ((1, -1), (1, 2), (0,)),
+        ((-1, 0), (0, 2), (1,)),
     ],
 )
 def test_arguments_that_are_not_differentiated_keep_their_values(
@@ -293,10 +295,10 @@ def test_bwd_receives_fixed_arguments_as_from_jax(ask: Callable[..., Asked]) -> 
         return (10 * given[-1],)
 
     primals = [jnp.float32(1), jnp.float32(2), jnp.float32(3)]
-    rule = jax.custom_vjp(blend, nondiff_argnums=(0, 2))
+    rule = jax.custom_vjp(blend, nondiff_argnums=(2, 0))
     rule.defvjp(fwd, bwd)
     assert jax.grad(rule, argnums=1)(*primals) == 10
-    asked = ask(blend, fwd, bwd, *primals, nondiff_argnums=(0, 2))
+    asked = ask(blend, fwd, bwd, *primals, nondiff_argnums=(2, 0))
     asked.gradient(asked.params, asked.u)
     assert received == [(1, 3), (1, 3)]
 
@@ -358,12 +360,31 @@ def test_cotangents_that_are_no_tuple_of_the_primals(
     )
 
 
-@pytest.mark.parametrize("more", [True, False])
-def test_output_of_another_number_of_leaves_is_refused(
-    ask: Callable[..., Asked], more: bool
+@pytest.mark.parametrize(
+    ("forward", "got"),
+    [
+        (lambda x: (x, x), "((4, 3), (4, 3))"),
+        (lambda x: x, "(4, 3)"),
+        (lambda x: (x[0],), "((3,),)"),
+    ],
+)
+def test_forward_whose_output_has_another_form_is_refused(
+    forward: Callable[..., Any], got: str
 ) -> None:
-    one, two = (lambda x: (x,)), (lambda x: (x, x))
-    function, forward = (two, one) if more else (one, two)
-    asked = ask(function, lambda x: (forward(x), None), lambda r, u: u, X)
-    with pytest.raises(ValueError, match=r"zip\(\) argument 2 is (long|short)er"):
-        asked.loss(asked.params, asked.u)
+    said = (
+        "`fwd` must return (output, residuals) with the output of the function, whose "
+        f"shapes are ((4, 3),), got {got}."
+    )
+    with pytest.raises(TypeError, match=f"^{re.escape(said)}"):
+        check_vjp(lambda x: (x,), lambda x: (forward(x), None), lambda r, u: u, X)
+
+
+def test_python_floats_are_primals_and_outputs() -> None:
+    report = check_vjp(
+        lambda x, y: x * y,
+        lambda x, y: (x * y, (x, y)),
+        lambda r, u: (u * r[1], 0.0),
+        2.0,
+        3.0,
+    )
+    assert [leaf.verdict for leaf in report.leaves] == ["right", "wrong"]

@@ -40,7 +40,7 @@ def weights_ignored(case: Case) -> Iterator[Claim]:
         if found is None:
             continue
         total = float(np.sum(to_numpy(leaf)))
-        for ratio in (1.0, m / total if total else 1.0, total / m):
+        for ratio in (1.0, m / total, total / m) if total else (1.0,):
             paths = case.explained(lambda s, k=ratio, f=found: k * f[s.path])
             if paths:
                 said = (
@@ -63,40 +63,49 @@ def label_smoothing(case: Case) -> Iterator[Claim]:
 
 
 def _uniform_gradients(case: Case) -> Iterator[Gradients]:
-    """The gradients with each argument that may be targets replaced by 1/C."""
+    """The gradients with each argument that may be targets replaced by 1/C.
+
+    By the first distribution that the loss accepts, and else by the mean over labels
+    that are all of one class, for each C that there may be.
+    """
     leaves, structure = jax.tree.flatten(case.question.args)
     for i, leaf in enumerate(leaves):
-        for options in _uniform_targets(case, leaf):
-            asked = [
-                ask(
-                    case,
-                    case.question.params,
-                    jax.tree.unflatten(structure, [*leaves[:i], new, *leaves[i + 1 :]]),
-                )
-                for new in options
-            ]
-            found = [gradients for gradients in asked if gradients is not None]
-            if found and len(found) == len(options):
-                paths = case.evidence
-                yield {p: np.mean([g[p] for g in found], axis=0) for p in paths}
-                break
+
+        def put(new: Any, i: int = i) -> Gradients | None:
+            args = jax.tree.unflatten(structure, [*leaves[:i], new, *leaves[i + 1 :]])
+            return ask(case, case.question.params, args)
+
+        whole = next(filter(None, map(put, _uniform(case, leaf))), None)
+        if whole:
+            yield whole
+            continue
+        for classes in _class_counts_of(case, leaf):
+            if classes <= MOST_CLASSES:
+                found = [put(jnp.full_like(leaf, c)) for c in range(classes)]
+                known = [gradients for gradients in found if gradients]
+                if len(known) == classes:
+                    paths = case.evidence
+                    yield {p: np.mean([g[p] for g in known], axis=0) for p in paths}
 
 
-def _uniform_targets(case: Case, leaf: Any) -> Iterator[list[Any]]:
-    """Ways to say "uniform" instead of ``leaf``: one array, or one per class."""
+def _uniform(case: Case, leaf: Any) -> Iterator[np.ndarray]:
+    """The uniform distributions that may stand for ``leaf``."""
     m = case.question.batch
-    if m is None or not is_array(leaf) or np.shape(leaf)[:1] != (m,):
-        return
-    if is_floating(leaf) and np.ndim(leaf) == 2:
+    if is_array(leaf) and is_floating(leaf) and np.ndim(leaf) == 2 and len(leaf) == m:
         rows = np.sum(to_numpy(leaf), axis=1)
         if np.allclose(rows, 1, atol=float(8 * jnp.finfo(leaf.dtype).eps)):
-            yield [np.full(leaf.shape, 1 / leaf.shape[1])]
-    if jnp.issubdtype(leaf.dtype, jnp.integer) and np.ndim(leaf) == 1:
-        for classes in class_counts(case):
-            if classes > int(np.max(leaf, initial=0)):
-                yield [np.full((m, classes), 1 / classes)]
-                if classes <= MOST_CLASSES:
-                    yield [jnp.full_like(leaf, c) for c in range(classes)]
+            yield np.full(leaf.shape, 1 / leaf.shape[1])
+    for classes in _class_counts_of(case, leaf):
+        yield np.full((len(leaf), classes), 1 / classes)
+
+
+def _class_counts_of(case: Case, leaf: Any) -> list[int]:
+    """What C may be where ``leaf`` may be labels."""
+    if not is_array(leaf) or np.shape(leaf) != (case.question.batch,):
+        return []
+    if not jnp.issubdtype(leaf.dtype, jnp.integer):
+        return []
+    return [c for c in class_counts(case) if np.all(np.asarray(leaf) < c)]
 
 
 def stale(case: Case) -> Iterator[Claim]:
@@ -104,7 +113,11 @@ def stale(case: Case) -> Iterator[Claim]:
     for name, (params, *args) in case.question.alternatives.items():
         found = ask(case, params, args)
         if found is not None:
-            paths = case.explained(lambda s, f=found: f.get(s.path, np.empty(0)))
+            paths = [
+                s.path
+                for s in case.suspects
+                if s.path in found and s.explained_by(found[s.path])
+            ]
             if paths:
                 said = f"This is the gradient at another point: {name}."
                 yield Claim.same("stale", paths, said)

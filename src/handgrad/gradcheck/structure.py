@@ -40,7 +40,7 @@ def unpack(candidate: Any, split: Split) -> tuple[Any | None, Tree]:
         head = candidate[0]
         if isinstance(head, tuple) and len(head) == 2:  # (value, aux)
             head = head[0]
-        if np.shape(head) == () and not isinstance(head, tuple | list | dict):
+        if not isinstance(head, tuple | list | dict) and np.shape(head) == ():
             return head, candidate[1]
     return None, candidate
 
@@ -100,7 +100,7 @@ def _with_nones(tree: Tree) -> list[tuple[Any, Any]]:
 
 def _numeric(leaf: Any) -> bool:
     if isinstance(leaf, float | int):
-        return True
+        return not isinstance(leaf, bool)
     real = (jnp.floating, jnp.integer)
     return is_array(leaf) and any(jnp.issubdtype(leaf.dtype, kind) for kind in real)
 
@@ -108,4 +108,6 @@ def _numeric(leaf: Any) -> bool:
 def _what(leaf: Any) -> str:
     if leaf is None:
         return "nothing"
+    if is_array(leaf) and leaf.dtype == jax.dtypes.float0:
+        return "float0"
     return str(leaf.dtype) if is_array(leaf) else f"a {type(leaf).__name__}"

@@ -9,7 +9,7 @@ import numpy as np
 
 from handgrad.gradcheck.check import check_gradients
 from handgrad.gradcheck.report import Report
-from handgrad.gradcheck.trees import is_array, is_floating
+from handgrad.gradcheck.trees import dtype_of, is_array, is_floating
 
 
 def check_vjp(
@@ -43,7 +43,8 @@ def check_vjp(
       output is not the function's is a fault.
 
     Raises:
-      TypeError: if ``bwd`` returns another number of cotangents.
+      TypeError: if ``bwd`` returns another number of cotangents, or ``fwd`` an output
+        of another form than the function.
 
     Example:
       >>> report = check_vjp(
@@ -54,8 +55,9 @@ def check_vjp(
       'sign'
     """
     key = jax.random.key(0) if key is None else key
-    cotangent = _cotangent(key, fwd(*primals)[0])
-    fixed = tuple(i % len(primals) for i in nondiff_argnums)
+    forward = fwd(*primals)[0]
+    cotangent = _cotangent(key, forward)
+    fixed = tuple(sorted(i % len(primals) for i in nondiff_argnums))
     moving = tuple(i for i in range(len(primals)) if i not in fixed)
     params = tuple(primals[i] for i in moving)
 
@@ -66,7 +68,9 @@ def check_vjp(
         return merged
 
     def loss(params: tuple[Any, ...], u: Any) -> jax.Array:
-        return _inner(u, function(*put(params)))
+        output = function(*put(params))
+        _check_form(forward, output)
+        return _inner(u, output)
 
     def gradient(params: tuple[Any, ...], u: Any) -> tuple[jax.Array, Any]:
         output, residuals = fwd(*put(params))
@@ -74,6 +78,15 @@ def check_vjp(
         return _inner(u, output), _full(came, params)
 
     return check_gradients(loss, gradient, params, cotangent, key=key, **options)
+
+
+def _check_form(forward: Any, output: Any) -> None:
+    came, expected = (jax.tree.map(np.shape, tree) for tree in (forward, output))
+    if came != expected:
+        raise TypeError(
+            "`fwd` must return (output, residuals) with the output of the function, "
+            f"whose shapes are {expected}, got {came}."
+        )
 
 
 def _cotangent(key: jax.Array, output: Any) -> Any:
@@ -84,7 +97,7 @@ def _cotangent(key: jax.Array, output: Any) -> Any:
     def draw(leaf: Any) -> Any:
         if not is_floating(leaf):
             return None
-        return jnp.asarray(generator.standard_normal(np.shape(leaf)), leaf.dtype)
+        return jnp.asarray(generator.standard_normal(np.shape(leaf)), dtype_of(leaf))
 
     return jax.tree.map(draw, output)
 
@@ -93,11 +106,11 @@ def _inner(u: Any, output: Any) -> jax.Array:
     """<u, output> over the floating leaves, in float32, or float64 if there is any."""
     pairs = zip(_leaves(u), jax.tree.leaves(output), strict=True)
     live = [(weight, leaf) for weight, leaf in pairs if weight is not None]
-    bits = max((jnp.finfo(leaf.dtype).bits for _, leaf in live), default=32)
-    wide = jnp.float64 if bits == 64 else jnp.float32
+    double = any(dtype_of(leaf) == np.float64 for _, leaf in live)
+    wide = jnp.float64 if double else jnp.float32
     total = jnp.zeros((), wide)
     for weight, leaf in live:
-        total += jnp.sum(weight.astype(wide) * leaf.astype(wide))
+        total += jnp.sum(jnp.asarray(weight, wide) * jnp.asarray(leaf, wide))
     return total
 
 
