@@ -244,9 +244,9 @@ def test_loss_may_be_off_by_a_hundred_roundings(v: np.ndarray, here: float) -> N
 
 def test_loss_may_be_off_by_ten_times_what_autodiff_lost(v: np.ndarray) -> None:
     allowed = 10 * 1.5 / h("float32")
-    judge = {"dtype": "float32", "wide": False, "probes": (0.25, -1.5, 1.0)}
-    assert not audit(lambda w: 0 * w, 0.95 * allowed / v[1], **judge).faults
-    assert audit(lambda w: 0 * w, 1.05 * allowed / v[1], **judge).faults
+    judge = {"dtype": "float32", "wide": False, "probes": (3.25, 1.5, 4.0)}
+    assert not audit(lambda w: 0 * w + 3, 0.95 * allowed / v[1], 3.0, **judge).faults
+    assert audit(lambda w: 0 * w + 3, 1.05 * allowed / v[1], 3.0, **judge).faults
 
 
 def test_difference_of_large_numbers_is_off_by_their_rounding() -> None:

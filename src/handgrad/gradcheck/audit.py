@@ -15,7 +15,7 @@ The direction is scaled leaf by leaf, so that each leaf is moved by the same sha
 its own size and all are heard.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -83,10 +83,8 @@ def audit_loss(question: Question, bench: Bench) -> Audit:
         [to_numpy(leaf) for leaf in question.split.values],
         _lost(question, bench),
     )
-    seen = [
-        asked.disagrees(_direction(asked.theta, np.random.default_rng(100 + seed)))
-        for seed in range(DIRECTIONS)
-    ]
+    directions = _directions(asked.theta, DIRECTIONS)
+    seen = [asked.disagrees(direction) for direction in directions]
     if any(off and not kink for off, kink in seen):
         blamed = _blame(question.split, asked)
         return Audit((_fault(blamed),), blamed=blamed)
@@ -116,14 +114,16 @@ def _objective(question: Question, wide: bool) -> Objective:
     return objective
 
 
-def _direction(
-    theta: Sequence[np.ndarray], generator: np.random.Generator
-) -> list[np.ndarray]:
+def _directions(theta: Sequence[np.ndarray], count: int) -> Iterator[list[np.ndarray]]:
     """Normal, and as large as each leaf; a leaf of zeros is moved like the others."""
-    usual = max((rms(leaf) for leaf in theta), default=0.0) or 1.0
-    return [
-        (rms(leaf) or usual) * generator.standard_normal(leaf.shape) for leaf in theta
-    ]
+    sizes = [rms(leaf) for leaf in theta]
+    usual = max(sizes, default=0.0) or 1.0
+    generator = np.random.default_rng(0)
+    for _ in range(count):
+        yield [
+            (size or usual) * generator.standard_normal(leaf.shape)
+            for size, leaf in zip(sizes, theta, strict=True)
+        ]
 
 
 def _lost(question: Question, bench: Bench) -> float:
@@ -184,8 +184,8 @@ class _Asked:
 def _blame(split: Split, asked: _Asked) -> tuple[str, ...]:
     """The leaves that the loss moves with otherwise than its gradient says."""
     blamed = []
-    for k, i in enumerate(split.floating):
-        direction = _direction(asked.theta, np.random.default_rng(200 + k))
+    directions = _directions(asked.theta, len(asked.theta))
+    for k, (i, direction) in enumerate(zip(split.floating, directions, strict=True)):
         alone = [v if j == k else np.zeros_like(v) for j, v in enumerate(direction)]
         off, _ = asked.disagrees(alone)
         if off:
