@@ -263,6 +263,22 @@ def test_difference_of_large_numbers_is_off_by_their_rounding() -> None:
     assert audit(branches, 1.01).faults  # nobody knows what a loss loses untraced
 
 
+@pytest.mark.parametrize(
+    ("turns", "slope", "fault"), [(6e5, 1, False), (3e7, 1, False), (3e7, 0, True)]
+)
+def test_loss_that_turns_faster_than_a_step_is_asked_at_shorter_ones(
+    turns: float, slope: float, fault: bool
+) -> None:
+    found = audit(lambda w: jnp.sin(turns * w) / turns, slope)
+    assert bool(found.faults) == fault
+    assert not found.kink
+
+
+def test_shorter_steps_must_contradict_the_longer_ones(v: np.ndarray) -> None:
+    """Rounding of 1e6 hides a slope of 0.1 from them, and they acquit of nothing."""
+    assert audit(lambda w: 1e6 + 0 * w, 0.1 / v[1], 1e6).faults
+
+
 def test_small_leaf_beside_a_large_one_is_heard_to_half_the_digits() -> None:
     """Two slopes a and b, whose directions v are equal but for their sizes."""
     seen, point = Seen(), (jnp.zeros(1), jnp.zeros(1))

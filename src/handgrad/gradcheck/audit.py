@@ -7,6 +7,9 @@ central differences along random directions v, with Richardson's extrapolation:
     A1  D(h) = (J(theta + h v) - J(theta - h v)) / 2h = <g, v> + O(h^2)
     A2  D = (4 D(h/2) - D(h)) / 3 = <g, v> + O(h^4),  error about |D(h/2) - D(h)| / 3
     A3  at a kink, |J(theta + h v) - 2 J(theta) + J(theta - h v)| / h does not shrink
+    A4  where A2 contradicts the judge, a step h / `FINER` may contradict A2
+
+A loss that turns faster than h resolves is acquitted by A4.
 
 J itself is only known up to rounding, which is measured (`rounding.noise_of_loss`): a
 loss that is the difference of large numbers is off by more than a unit of its own.
@@ -40,6 +43,9 @@ MARGIN = 10.0
 
 LASTING = 0.8
 """What A3 keeps at a kink when h is halved; where the loss is smooth it keeps half."""
+
+FINER = 100.0
+"""How many times shorter the steps are that may acquit a loss."""
 
 SLIGHT = 1e-6
 """The share of the largest part of <g, v> that a bend must exceed to be a kink."""
@@ -138,6 +144,14 @@ def _lost(question: Question, bench: Bench) -> float:
         return 0.0
 
 
+class _Slope(NamedTuple):
+    """<g, v> by A2, how far it may be off, and whether A3 sees a kink."""
+
+    measured: float
+    tolerance: float
+    kink: bool
+
+
 @dataclass(frozen=True)
 class _Asked:
     """A loss that can be asked along a line.
@@ -155,9 +169,23 @@ class _Asked:
     lost: float
 
     def disagrees(self, direction: Sequence[np.ndarray]) -> tuple[bool, bool]:
-        """(whether A2 contradicts the judge, whether A3 sees a kink)."""
-        unit = float(jnp.finfo(self.truth.dtype).eps)
-        h, here = np.cbrt(unit), self.truth.value
+        """(whether the loss contradicts the judge, whether it has a kink)."""
+        pairs = zip(self.truth.gradient, direction, strict=True)
+        parts = np.array([np.sum(g * v) for g, v in pairs])
+        claimed, size = float(np.sum(parts)), largest(parts)
+        h = float(np.cbrt(jnp.finfo(self.truth.dtype).eps))
+        slope = self._slope(direction, h, size)
+        if abs(slope.measured - claimed) <= slope.tolerance:
+            return False, slope.kink
+        finer = self._slope(direction, h / FINER, size)
+        apart = abs(finer.measured - slope.measured)
+        if abs(finer.measured - claimed) <= finer.tolerance < apart:  # A4
+            return False, finer.kink
+        return True, slope.kink
+
+    def _slope(self, direction: Sequence[np.ndarray], h: float, size: float) -> _Slope:
+        """By steps h and h/2; ``size`` is the largest part of <g, v>."""
+        unit, here = float(jnp.finfo(self.truth.dtype).eps), self.truth.value
         ahead, behind = self._along(direction, h), self._along(direction, -h)
         near_ahead = self._along(direction, h / 2)
         near_behind = self._along(direction, -h / 2)
@@ -167,13 +195,11 @@ class _Asked:
         bend = abs(ahead + behind - 2 * here) / h  # A3
         near_bend = abs(near_ahead + near_behind - 2 * here) / (h / 2)
 
-        pairs = zip(self.truth.gradient, direction, strict=True)
-        parts = np.array([np.sum(g * v) for g, v in pairs])
         values = np.array([ahead, behind, near_ahead, near_behind])
         lost = max(MARGIN * self.lost, ROUNDINGS * unit * largest(values)) / h
-        tolerance = MARGIN * error + lost + np.sqrt(unit) * largest(parts)
-        kink = near_bend > max(LASTING * bend, lost + SLIGHT * largest(parts))
-        return bool(abs(measured - np.sum(parts)) > tolerance), bool(kink)
+        tolerance = MARGIN * error + lost + float(np.sqrt(unit)) * size
+        kink = near_bend > max(LASTING * bend, lost + SLIGHT * size)
+        return _Slope(measured, tolerance, kink)
 
     def _along(self, direction: Sequence[np.ndarray], h: float) -> float:
         """J(theta + h v)."""
