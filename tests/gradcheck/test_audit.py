@@ -276,7 +276,7 @@ def test_loss_that_turns_faster_than_a_step_is_asked_at_shorter_ones(
 
 def test_shorter_steps_must_contradict_the_longer_ones(v: np.ndarray) -> None:
     """Rounding of 1e6 hides a slope of 0.1 from them, and they acquit of nothing."""
-    assert audit(lambda w: 1e6 + 0 * w, 0.1 / v[1], 1e6).faults
+    assert audit(lambda w: 1e6 + 50 * w, 50 + 0.1 / v[1], 1e6).faults
 
 
 def test_small_leaf_beside_a_large_one_is_heard_to_half_the_digits() -> None:
@@ -321,6 +321,10 @@ def test_bend_must_exceed_what_rounding_does(v: np.ndarray, here: float) -> None
 
     assert bent(0.95 * least / v[1]) == Audit()
     assert bent(1.05 * least / v[1]).kink
+
+
+def test_constant_has_no_kink() -> None:
+    assert audit(lambda w: 0 * w, 0.0) == Audit()
 
 
 @pytest.mark.parametrize("slope", [0.0, 1.0, 2.0])

@@ -171,6 +171,20 @@ def test_slope_that_float64_changes_by_a_hundredth_is_of_another_function(
     assert (found.judge, found.wide) == ("float32", False)
 
 
+@pytest.mark.parametrize("slope", [0.01, 100.0])
+@pytest.mark.parametrize(("share", "another"), [(0.2, False), (0.6, True)])
+def test_change_must_be_a_hundred_times_that_of_the_last_place(
+    slope: float, share: float, another: bool
+) -> None:
+    """In bfloat16, where one entry in four moves by 1/256 to 1/128 of its size."""
+
+    def loss(w: jax.Array) -> jax.Array:
+        return jnp.sum(w * w) * (slope * (1 + share * (w.dtype == jnp.float64)))
+
+    w = jnp.linspace(1.1, 1.9, 99).astype(jnp.bfloat16)
+    assert bench(loss, w).wide != another
+
+
 def test_half_of_the_leaves_must_change() -> None:
     params = [jnp.ones(3)] * 3
     assert bench(changed(0.5, leaves=1), params).wide

@@ -448,6 +448,20 @@ def test_number_of_classes_is_the_first_that_the_loss_accepts(
     assert loss.calls == calls
 
 
+def test_number_of_classes_is_above_every_label() -> None:
+    loss, labels = Scores(6), np.where(LABELS == 3, 5, LABELS)
+    found = loss.told(smoothed(0.1, hard(labels, 6)), labels, *SIDES)
+    assert found == [mixed("smoothed by 0.1")]
+    assert loss.calls == 1
+
+
+def test_inputs_that_might_be_a_distribution_hide_no_labels() -> None:
+    loss, x = Scores(), np.abs(ROWS) / np.abs(ROWS).sum(axis=1, keepdims=True)
+    asked = Question(loss, right, loss.params, (x, LABELS))
+    g = x.T @ (0.9 * hard() + 0.1 / CLASSES)
+    assert told(label_smoothing, asked, w=g) == [mixed("smoothed by 0.1")]
+
+
 @pytest.mark.parametrize("classes", [CLASSES, 6])
 def test_labels_that_must_be_integers_may_be_of_any_number_of_classes(
     classes: int,

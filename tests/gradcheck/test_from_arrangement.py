@@ -149,6 +149,20 @@ def test_more_than_four_moves_are_counted() -> None:
     assert said.endswith("3 holds 2 and 4 more.")
 
 
+def test_entry_equal_to_one_that_moved_may_be_called_either() -> None:
+    truth = np.array([4.0, 4.0, 1.0, 2.0])
+    found = told(permuted, evidence("b", truth[[2, 1, 0, 3]], truth))
+    assert list(found) == ["b"]
+
+
+def test_entries_that_rounding_exchanges_stay() -> None:
+    truth = np.array([1.0, 1.0 + 1e-12, 3.0, 4.0])
+    found = told(permuted, evidence("b", truth[[1, 0, 3, 2]], truth))
+    assert found == {
+        "b": "The entries are right but out of order: 2 holds 3, 3 holds 2."
+    }
+
+
 @pytest.mark.parametrize(("here", "there"), [(0, 1), (1, 0), (1, 2), (2, 1)])
 def test_line_that_is_copied_is_no_order(here: int, there: int) -> None:
     copied = GRID.copy()

@@ -122,13 +122,13 @@ def _truth(question: Question, found: list[Evaluated]) -> tuple[Evaluated, list[
 
 def _another_function(truth: Evaluated, found: list[Evaluated]) -> bool:
     """Whether float64 changes the gradient far more than a unit in the last place."""
-    here = found[0].gradient
-    sizes = [rms(g) for g in here]
+    here, *beside = found
     far, near = [], []
-    for i, size in enumerate(sizes):
+    for i, gradient in enumerate(here.gradient):
+        size = rms(gradient)
         if size > 0 and np.isfinite(size):
-            far.append(rms(truth.gradient[i] - here[i]) / size)
-            near.append(max(rms(p.gradient[i] - here[i]) for p in found[1:]) / size)
+            far.append(rms(truth.gradient[i] - gradient) / size)
+            near.append(max(rms(p.gradient[i] - gradient) for p in beside) / size)
     if not far:
         return False
     return bool(np.median(far) > CHANGED and np.median(far) > FARTHER * np.median(near))

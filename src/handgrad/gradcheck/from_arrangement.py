@@ -66,27 +66,30 @@ def _moved_lines(leaf: Evidence, axis: int) -> str:
         return ""
     lines = len(truth)
     order = _matching(came.reshape(lines, -1), truth.reshape(lines, -1))
-    if order is None or not leaf.explained_by(np.moveaxis(truth[order], 0, axis)):
+    if not leaf.explained_by(np.moveaxis(truth[order], 0, axis)):
         return ""
     moved = [(i, int(j)) for i, j in enumerate(order) if i != j]
     shown = ", ".join(f"{i} holds {j}" for i, j in moved[:4])
     return shown + (f" and {len(moved) - 4} more" if len(moved) > 4 else "")
 
 
-def _matching(came: np.ndarray, truth: np.ndarray) -> np.ndarray | None:
-    """The order for which truth[order] resembles came, by a random projection."""
+def _matching(came: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """The order for which truth[order] resembles came, by a random projection.
+
+    What did not move stays, although rounding may exchange lines that are nearly equal.
+    """
     direction = np.random.default_rng(0).standard_normal(came.shape[1])
-    a, b = np.argsort(came @ direction), np.argsort(truth @ direction)
+    a, b = came @ direction, truth @ direction
     order = np.empty(len(a), int)
-    order[a] = b
-    same = np.isclose(came @ direction, truth @ direction, rtol=1e-6, atol=0)
-    order[same] = np.flatnonzero(same)  # what did not move stays, ties aside
-    return order if len(set(order.tolist())) == len(order) else None
+    order[np.argsort(a, kind="stable")] = np.argsort(b, kind="stable")
+    stays = np.isclose(a, b, rtol=1e-6, atol=0)
+    kept = np.where(stays, np.arange(len(a)), order)
+    return kept if len(set(kept.tolist())) == len(kept) else order
 
 
 def _same_entries(leaf: Evidence) -> bool:
-    """Whether sorting makes candidate and truth the same, in two axes or more."""
-    if leaf.truth.ndim < 2 or leaf.truth.size < PROOF:
+    """Whether sorting makes candidate and truth the same."""
+    if leaf.truth.size < PROOF:
         return False
     prediction = np.empty(leaf.truth.size)
     prediction[np.argsort(leaf.candidate, axis=None)] = np.sort(leaf.truth, axis=None)

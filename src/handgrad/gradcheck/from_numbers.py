@@ -49,8 +49,8 @@ def _zero_lines(leaf: Evidence, axis: int, name: str) -> str:
     empty = ~leaf.candidate.any(axis=others) & leaf.truth.any(axis=others)
     if not empty.any():
         return ""
-    shape = [-1 if i == axis else 1 for i in range(leaf.truth.ndim)]
-    if not leaf.explained_by(np.where(empty.reshape(shape), 0.0, leaf.truth)):
+    prediction = np.where(np.expand_dims(empty, others), 0.0, leaf.truth)
+    if not leaf.explained_by(prediction):
         return ""
     return (
         f"{listed(name, np.flatnonzero(empty))} of {empty.size} zero, the rest right."
