@@ -261,6 +261,8 @@ def test_number_of_classes_is_that_of_the_last_leaf_or_a_distribution() -> None:
     ) == [5]
     assert class_counts(case_of(inputs, np.ones((4, 1)), w=np.ones((9, 1)))) == []
     assert class_counts(case_of(inputs, w=np.ones(()))) == []
+    assert class_counts(case_of(inputs, w=np.ones((9, 6)), z=np.ones(6))) == [6]
+    assert class_counts(case_of(inputs, w=np.ones((9, 5)), z=np.ones(6))) == [6]
 
 
 def test_list_of_lines_is_cut_after_eight() -> None:
@@ -290,6 +292,15 @@ def test_where_a_matrix_is_wrong(off: list[tuple[int, int]], said: str) -> None:
     leaf = evidence("w", candidate, truth, floor=1.0)
     expected = f"The largest difference is at {list(off[-1])}. {said}".rstrip()
     assert where_wrong(leaf) == expected
+
+
+def test_lines_that_are_more_than_half_of_all_say_nothing() -> None:
+    truth = np.ones((6, 6))
+    for rows, said in ((3, " All that is wrong lies in rows 0, 1, 2."), (4, "")):
+        candidate = truth.copy()
+        candidate[:rows] += 2
+        leaf = evidence("w", candidate, truth)
+        assert where_wrong(leaf) == f"The largest difference is at [0, 0].{said}"
 
 
 def test_where_a_vector_is_wrong_is_one_entry() -> None:

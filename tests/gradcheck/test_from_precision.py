@@ -196,17 +196,23 @@ def test_sum_may_be_divided_after_it_was_rounded(divisor: str) -> None:
     assert "Every entry is a bfloat16 number" in str(told(came, FEW, given))
 
 
+def test_sum_of_narrow_numbers_proves_nothing_where_the_truth_is_one() -> None:
+    truth = np.array([1.0, 1.5, 2.0, 2.5]) / 7
+    assert told(1.25 * truth, truth, np.ones((7, 2))) is None
+
+
 ALONE = np.linalg.qr(
     np.column_stack([np.ones(64), np.random.default_rng(3).standard_normal((64, 3))])
 )[0].T * np.sqrt(64)
 """Four vectors at right angles with an rms of 1, of which the first is constant."""
 
 
-def noise(relative: float, entries: int = 64) -> str | None:
+def noise(relative: float, entries: int = 64, **options: Any) -> str | None:
     """What is said of noise as large, where a number is not a narrow one."""
     rng = np.random.default_rng(7)
-    truth = np.where(rng.uniform(size=entries) < 0.5, -1.0, 1.0)
-    return told(truth + relative * rng.choice([-1.0, 1.0], entries), truth)
+    truth = 4 * rng.choice([-1.0, 1.0], entries)
+    came = truth + 4 * relative * rng.choice([-1.0, 1.0], entries)
+    return told(came, truth, **options)
 
 
 @pytest.mark.parametrize(
@@ -230,6 +236,17 @@ def test_noise_is_told_by_its_size(relative: float, dtype: str | None) -> None:
         f"rounding in {dtype} makes. {MEND}"
     )
     assert noise(relative) == (said if dtype else None)
+
+
+@pytest.mark.parametrize(
+    ("own", "relative"),
+    [("float32", 2**-24), ("float16", 2**-24), ("bfloat16", 2**-11)],
+)
+def test_noise_of_the_leaf_s_own_dtype_or_a_wider_one_is_none(
+    own: str, relative: float
+) -> None:
+    assert noise(relative) is not None
+    assert noise(relative, dtype=own) is None
 
 
 def test_fewer_than_64_entries_are_no_noise() -> None:
@@ -270,7 +287,7 @@ def test_noise_has_no_low_rank(shape: tuple[int, int]) -> None:
         assert (told(truth + r, truth) is not None) == known
 
 
-@pytest.mark.parametrize("shape", [(7, 30), (30, 7), (4, 4, 4), (64,)])
+@pytest.mark.parametrize("shape", [(7, 30), (30, 7), (9, 10, 11), (64,)])
 def test_noise_of_few_lines_or_of_three_axes_is_noise(shape: tuple[int, ...]) -> None:
     rng = np.random.default_rng(5)
     truth, r = rng.standard_normal((2, *shape))

@@ -129,8 +129,7 @@ def _solve(columns: np.ndarray, values: np.ndarray) -> np.ndarray | None:
 
     A column of zeros (a sample without weight) has the factor 0.
     """
-    lengths = np.linalg.norm(columns, axis=0)
-    live = lengths > 1e-12 * largest(lengths)
+    lengths, live = np.linalg.norm(columns, axis=0), _live(columns)
     if live.sum() + SPARE > len(columns):
         return None
     unit = columns[:, live] / lengths[live]
@@ -142,15 +141,21 @@ def _solve(columns: np.ndarray, values: np.ndarray) -> np.ndarray | None:
     return factors
 
 
+def _live(columns: np.ndarray) -> np.ndarray:
+    """Which samples have a gradient at all."""
+    lengths = np.linalg.norm(columns, axis=0)
+    return lengths > 1e-12 * largest(lengths)
+
+
 def _weights(leaf: Evidence, apart: Apart) -> np.ndarray | None:
     """a_i of the loss: all the same where the leaf is too small to tell."""
     columns = apart.columns[leaf.path]
     truth = leaf.truth.ravel()[apart.entries[leaf.path]]
     m = columns.shape[1]
-    if np.allclose(columns.mean(axis=1), truth, atol=1e-9 * largest(truth)):
-        return np.full(m, 1 / m)
-    if np.allclose(columns.sum(axis=1), truth, atol=1e-9 * largest(truth)):
-        return np.ones(m)
+    for same in (1 / m, 1.0):
+        mean = same * columns.sum(axis=1)
+        if np.allclose(mean, truth, atol=1e-9 * largest(truth)):
+            return np.full(m, same)
     return _solve(columns, truth)
 
 
@@ -167,7 +172,7 @@ def _counts(leaf: Evidence, apart: Apart) -> Iterator[tuple[np.ndarray, float]]:
     shares = _solve(columns, came)
     if shares is None:
         return
-    live = np.any(columns != 0, axis=0)
+    live = _live(columns)
     kept = np.round(shares[live], 6)
     values, often = np.unique(kept[kept > PRESENT], return_counts=True)
     for factor in {1.0, *([float(values[np.argmax(often)])] if len(values) else [])}:
