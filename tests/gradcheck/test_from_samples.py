@@ -253,7 +253,7 @@ def test_equal_samples_cannot_be_told_apart(apart: float) -> None:
     assert told(omega({0: 0, 2: 0}), rows) is None
 
 
-@pytest.mark.parametrize("left", [0.0, 1e-14])
+@pytest.mark.parametrize("left", [0.0, 1e-14, 3e-17])
 def test_sample_without_a_gradient_counts_as_it_should(left: float) -> None:
     rows = ROWS.copy()
     rows[5] *= left
