@@ -168,6 +168,37 @@ def test_counts_times_a_factor() -> None:
     )
 
 
+def test_counts_times_a_factor_below_one() -> None:
+    assert told(omega({3: 0, 5: 0}) / 2) == (
+        "Of the 8 samples, samples 3, 5 left out, and all else multiplied by 0.5."
+    )
+
+
+@pytest.mark.parametrize(
+    ("counts", "said"),
+    [
+        (omega({1: 0}), "sample 1 left out."),
+        (omega({7: 2}), "sample 7 counted twice."),
+        (
+            omega({3: 0}) * 8 / 7,
+            "sample 3 left out, and all else multiplied by 1.14286.",
+        ),
+    ],
+)
+@pytest.mark.parametrize("total", [False, True])
+def test_one_sample_is_told_by_few_entries(
+    counts: np.ndarray, said: str, total: bool
+) -> None:
+    of = {"a": np.ones(8), "loss": lambda p, x: jnp.sum(x @ p["w"])} if total else {}
+    assert told(counts, ROWS[:, :20], **of) == f"Of the 8 samples, {said}"
+
+
+def test_few_of_many_samples_are_told() -> None:
+    rows = np.random.default_rng(6).integers(-99, 99, (24, 60)).astype(float)
+    found = told(omega({3: 0, 21: 0}, 24), rows)
+    assert found == "Of the 24 samples, samples 3, 21 left out."
+
+
 def test_most_samples_may_be_counted_twice() -> None:
     found = told(omega(dict.fromkeys(range(5), 2)))
     assert found == "Of the 8 samples, samples 0, 1, 2, 3, 4 counted twice."
