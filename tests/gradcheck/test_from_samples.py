@@ -193,6 +193,14 @@ def test_one_sample_is_told_by_few_entries(
     assert told(counts, ROWS[:, :20], **of) == f"Of the 8 samples, {said}"
 
 
+def test_sample_is_found_after_the_factor_is_divided_by() -> None:
+    rows = np.stack([ROWS[0], 2 * ROWS[0] + np.sign(ROWS[1])])
+    found = told([2, 0], rows)
+    assert found == (
+        "Of the 2 samples, sample 1 left out, and all else multiplied by 2."
+    )
+
+
 def test_few_of_many_samples_are_told() -> None:
     rows = np.random.default_rng(6).integers(-99, 99, (24, 60)).astype(float)
     found = told(omega({3: 0, 21: 0}, 24), rows)
