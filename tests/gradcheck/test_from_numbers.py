@@ -261,6 +261,7 @@ def test_number_of_classes_is_that_of_the_last_leaf_or_a_distribution() -> None:
     ) == [5]
     assert class_counts(case_of(inputs, np.ones((4, 1)), w=np.ones((9, 1)))) == []
     assert class_counts(case_of(inputs, w=np.ones(()))) == []
+    assert class_counts(case_of(inputs, w=np.ones((9, 0)))) == []
     assert class_counts(case_of(inputs, w=np.ones((9, 6)), z=np.ones(6))) == [6]
     assert class_counts(case_of(inputs, w=np.ones((9, 5)), z=np.ones(6))) == [6]
 
