@@ -29,7 +29,7 @@ def trial(question: Question) -> Report:
     """Compare at one point, and explain what differs.
 
     Costs one evaluation of the gradient under test, four of autodiff and nine of the
-    loss; explaining a difference costs more, see `diagnose`.
+    loss. Explaining a difference costs more, see `diagnose`; so does a loss at fault.
     """
     return examine(question, prepare(question))
 
