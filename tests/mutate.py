@@ -5,9 +5,10 @@ python tests/mutate.py tests/mutation_gradcheck.toml    # Ctrl-C, and again to g
 cosmic-ray says what the mutants are. Each is written into a clone, and a forked process
 that has imported JAX already runs the tests that reach the mutated line, the fastest
 first, until one fails or the time is up. What is committed is what is tested. One line
-of JSON for each mutant goes to --results; survivors are listed at the end: kill them
-with a test, or list them in MUTANTS.md. A mutant that did not end its first test in
-time hangs, and counts as killed. After a change of the code, remove the results.
+of JSON for each mutant goes to --results; survivors are listed at the end, and how many
+were not tried. Kill a survivor with a test, or list it in MUTANTS.md. A mutant that did
+not end its first test in time hangs, and counts as killed. After a change of the code,
+remove the results.
 """
 
 import argparse
@@ -168,7 +169,7 @@ def mutants_of(config: Path, tree: Path) -> list[Any]:
 
 
 def main() -> int:
-    """Try every mutant that the results do not have yet; 1 if one is alive."""
+    """Try every mutant that the results do not have yet; 1 if one lives or is left."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("config", type=Path)
     parser.add_argument("--results", type=Path, default=Path("mutants.jsonl"))
@@ -185,8 +186,10 @@ def main() -> int:
         share(todo, room, trees, results, asked.seconds)
     found = [json.loads(line) for line in results.read_text().splitlines()]
     alive = [f["mutant"] for f in found if f["alive"]]
+    left = {name_of(mutant) for mutant in todo} - {f["mutant"] for f in found}
     print(*alive, Counter("alive" if f["alive"] else "killed" for f in found), sep="\n")
-    return int(bool(alive))
+    print(f"{len(left)} of {len(todo)} not tried")
+    return int(bool(alive or left))
 
 
 def share(

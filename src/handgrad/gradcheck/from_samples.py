@@ -148,13 +148,13 @@ def _live(columns: np.ndarray) -> np.ndarray:
 
 
 def _weights(leaf: Evidence, apart: Apart) -> np.ndarray | None:
-    """a_i of the loss: all the same where the leaf is too small to tell."""
+    """a_i of the loss: those of a mean or a sum if they fit, else by least squares."""
     columns = apart.columns[leaf.path]
     truth = leaf.truth.ravel()[apart.entries[leaf.path]]
     m = columns.shape[1]
     for same in (1 / m, 1.0):
-        mean = same * columns.sum(axis=1)
-        if np.allclose(mean, truth, atol=1e-9 * largest(truth)):
+        whole = same * columns.sum(axis=1)
+        if np.allclose(whole, truth, atol=1e-9 * largest(truth)):
             return np.full(m, same)
     return _solve(columns, truth)
 
