@@ -21,13 +21,17 @@ from handgrad.network import Layer as Layer
 from handgrad.network import Masks as Masks
 from handgrad.network import Params as Params
 from handgrad.network import Trace as Trace
+from handgrad.network import Transport as Transport
+from handgrad.network import as_params as as_params
 from handgrad.network import class_weights as class_weights
 from handgrad.network import deltas as deltas
 from handgrad.network import dropout_masks as dropout_masks
 from handgrad.network import forward as forward
 from handgrad.network import gradients as gradients
 from handgrad.network import init as init
+from handgrad.network import input_gradient as input_gradient
 from handgrad.network import loss as loss
+from handgrad.network import loss_by_hand as loss_by_hand
 from handgrad.network import predict_proba as predict_proba
 from handgrad.network import smooth_labels as smooth_labels
 from handgrad.network import value_and_grad as value_and_grad

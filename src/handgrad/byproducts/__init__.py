@@ -1,10 +1,9 @@
 """What else one backward pass pays for: other contractions of (a_{k-1}, delta_k).
 
-``trace`` and ``deltas`` are those of `handgrad.forward` and `handgrad.deltas`, and
-``weights`` is the w that `deltas` was given, as in `handgrad.gradients`: with it,
-row i of the deltas is w_i dl_i/dd_k, and everything here speaks of g_i = dl_i/dparams
-itself. A mean is sum_i w_i (.) / sum_i w_i, exactly 0 if the weights sum to 0. The
-gradient of a sample of weight 0 left no trace in the deltas and counts as 0.
+``trace`` and ``deltas`` are those of `handgrad.forward` and `handgrad.deltas`. Row i of
+the deltas is s_i dl_i/dd_k, s_i = w_i / sum_j w_j, and everything here speaks of
+g_i = dl_i/dparams itself. A mean is sum_i s_i (.), exactly 0 if the weights sum to 0.
+The gradient of a sample of weight 0 left no trace in the deltas and counts as 0.
 
 What is a gradient has the dtype of the parameters; norms, moments and factors are
 float32, or wider. Nothing here is jitted, and all of it can be.
@@ -20,7 +19,6 @@ from handgrad.byproducts.curvature import kronecker_factors as kronecker_factors
 from handgrad.byproducts.curvature import sampled_deltas as sampled_deltas
 from handgrad.byproducts.health import Health as Health
 from handgrad.byproducts.health import health as health
-from handgrad.byproducts.moments import fisher_diagonal as fisher_diagonal
 from handgrad.byproducts.moments import gradient_snr as gradient_snr
 from handgrad.byproducts.moments import second_moment as second_moment
 from handgrad.byproducts.moments import variance as variance

@@ -1,10 +1,11 @@
 """Curvature of the loss: for the softmax, the Fisher matrix and the GGN are one matrix,
 
-    G = sum_i w_i J_i^T H_i J_i / sum_i w_i,   H = diag(a_L) - a_L a_L^T,
+    G = sum_i s_i t_i J_i^T H_i J_i,   H = diag(a_L) - a_L a_L^T,
 
-J_i the Jacobian of the logits. Which curvature a contraction gives depends on whose
-deltas it is given: those of the labels (empirical), of labels drawn from the model
-(sampled), or of a square root of H (exact).
+J_i the Jacobian of the logits, s_i = w_i / sum_j w_j, and t_i the sum of a row of
+targets, which is 1 for labels and distributions. Which curvature a contraction gives
+depends on whose deltas it is given: those of the labels (empirical), of labels drawn
+from the model (sampled), or of a square root of H (exact).
 """
 
 from typing import NamedTuple
@@ -14,13 +15,14 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from handgrad.byproducts.moments import second_moment
-from handgrad.byproducts.pairs import stacked_pairs, total_weight, unweight
-from handgrad.network.checks import check_params, check_trace, check_weights
-from handgrad.network.mean import divide, weighted
-from handgrad.network.mlp import Activations, backward
+from handgrad.byproducts.pairs import stacked_pairs, unscale
+from handgrad.network.checks import check_params, check_targets, check_trace
+from handgrad.network.mean import per_sample
 from handgrad.network.mlp import deltas as deltas_of
-from handgrad.network.softmax_nll import softmax
-from handgrad.network.types import Deltas, Params, Trace
+from handgrad.network.mlp import scaled_deltas
+from handgrad.network.placement import contract, placement, whole_rows
+from handgrad.network.softmax_nll import row_sums, softmax
+from handgrad.network.types import Deltas, Params, Trace, accumulation_dtype
 
 
 class KroneckerFactors(NamedTuple):
@@ -35,38 +37,36 @@ class KroneckerFactors(NamedTuple):
 
 
 def sampled_deltas(
-    key: jax.Array,
-    params: Params,
-    trace: Trace,
-    *,
-    activation: Activations = "relu",
-    weights: ArrayLike | None = None,
+    key: jax.Array, params: Params, trace: Trace, *, weights: ArrayLike | None = None
 ) -> Deltas:
     """The deltas of one label per sample, drawn from the model: y ~ softmax(d_L).
 
-    Quadratic contractions of them are unbiased estimates of the Fisher matrix.
+    Quadratic contractions of them are unbiased estimates of the Fisher matrix, up to
+    the resolution of the draw: in float32 a class of probability below 1e-7 does not
+    come.
 
     Args:
       key: a PRNG key, consumed here.
-      params, trace, activation, weights: as in `handgrad.deltas`.
+      params, trace, weights: as in `handgrad.deltas`.
 
     Returns:
-      w_i dl_i/dd_k at the drawn labels, each (m, n_k).
+      s_i dl_i/dd_k at the drawn labels.
 
     Raises:
       ValueError, TypeError: for shapes, dtypes, names or counts that do not fit.
 
-    Source: Martens and Grosse 2015, section 5 ("K-FAC"; not the empirical Fisher).
+    Source: Martens and Grosse 2015, section 5 ("K-FAC; not the empirical Fisher").
     """
-    labels = jax.random.categorical(key, trace.logits, axis=1)
-    return deltas_of(params, trace, labels, activation=activation, weights=weights)
+    logits = trace.logits.astype(accumulation_dtype(trace.logits.dtype))
+    labels = jax.random.categorical(key, logits, axis=1)
+    return deltas_of(params, trace, labels, weights=weights)
 
 
 def exact_deltas(
     params: Params,
     trace: Trace,
     *,
-    activation: Activations = "relu",
+    targets: ArrayLike | None = None,
     weights: ArrayLike | None = None,
 ) -> Deltas:
     """C backward passes, one per column of S with S S^T = H: the curvature, exactly.
@@ -74,11 +74,13 @@ def exact_deltas(
         S_c = sqrt(a_L,c) (e_c - a_L)
 
     Args:
-      params, trace, activation, weights: as in `handgrad.deltas`.
+      params, trace, weights: as in `handgrad.deltas`.
+      targets: as in `handgrad.deltas`; needed only if rows of soft targets do not sum
+        to 1, since the sums alone enter.
 
     Returns:
-      w_i times column c carried back by B6 and B7, each (C, m, n_k): `second_moment`
-      and `kronecker_factors` sum over the leading axis.
+      s_i times column c carried back by B6 and B7, each layer (C, m, n_k):
+      `second_moment` and `kronecker_factors` sum over the leading axis.
 
     Raises:
       ValueError, TypeError: for shapes, dtypes, names or counts that do not fit.
@@ -86,65 +88,71 @@ def exact_deltas(
     Source: Botev et al. 2017, "Practical Gauss-Newton optimisation" (the recursion);
     Dangel et al. 2020, "BackPACK" (from a square root).
     """
+    return deltas_of_roots(params, trace, sums_of(trace, targets), weights)
+
+
+def deltas_of_roots(
+    params: Params, trace: Trace, sums: jax.Array | None, weights: ArrayLike | None
+) -> Deltas:
+    """`exact_deltas` from the row sums t, (m,), or None where all are 1."""
     check_params(params)
     check_trace(params, trace)
     p = softmax(trace.logits)
     columns = jnp.eye(p.shape[1], dtype=p.dtype)[:, None, :] - p[None]
     columns = columns * jnp.sqrt(p).T[:, :, None]
-    weights = check_weights(weights, p.shape[0])
+    if sums is not None:
+        columns = columns * jnp.sqrt(per_sample(sums, columns))
 
-    def carried(column: jax.Array) -> Deltas:
-        column = weighted(column, weights).astype(trace.logits.dtype)
-        return backward(params, trace, column, activation=activation)
-
-    return jax.vmap(carried)(columns)
+    return scaled_deltas(params, trace, columns, weights=weights, row_sums=sums)
 
 
-def kronecker_factors(
-    trace: Trace, deltas: Deltas, *, weights: ArrayLike | None = None
-) -> tuple[KroneckerFactors, ...]:
+def sums_of(trace: Trace, targets: ArrayLike | None) -> jax.Array | None:
+    """t_i, the sum of each row of targets, (m,); None where all are 1."""
+    if targets is None:
+        return None
+    samples, classes = trace.logits.shape
+    return row_sums(
+        check_targets(targets, classes, samples),
+        accumulation_dtype(trace.logits.dtype),
+    )
+
+
+def kronecker_factors(trace: Trace, deltas: Deltas) -> tuple[KroneckerFactors, ...]:
     """K-FAC: per layer the weighted means of (a; 1) (a; 1)^T and of delta delta^T.
 
     Empirical with the deltas of `handgrad.deltas`, sampled with `sampled_deltas`, exact
     with `exact_deltas`. For one sample the Kronecker product is the exact block.
 
     Args:
-      trace, deltas, weights: of one backward pass; see `handgrad.byproducts`.
+      trace, deltas: of one backward pass; see `handgrad.byproducts`.
 
     Returns:
       Factors per layer, float32 or wider.
 
     Raises:
-      ValueError: if trace, deltas and weights do not fit each other.
+      ValueError, TypeError: if trace and deltas do not fit each other.
 
     Source: Martens and Grosse 2015, "Optimizing neural networks with Kronecker-factored
     approximate curvature", equation 1 and section 3.
     """
-    total = total_weight(trace, weights)
     return tuple(
-        KroneckerFactors(
-            _input_factor(a, check_weights(weights, a.shape[0]), total),
-            _delta_factor(delta, unweight(delta, weights), total),
-        )
+        KroneckerFactors(_input_factor(a, deltas), _delta_factor(delta, deltas))
         for a, delta in stacked_pairs(trace, deltas)
     )
 
 
-def _input_factor(
-    a: jax.Array, weights: jax.Array | None, total: jax.Array
-) -> jax.Array:
-    """sum_i w_i (a; 1) (a; 1)^T / sum_i w_i."""
-    rows = jnp.concatenate([a, jnp.ones((a.shape[0], 1), a.dtype)], axis=1)
-    return _gram(rows, divide(weighted(rows, weights), total))
+def _input_factor(a: jax.Array, deltas: Deltas) -> jax.Array:
+    """sum_i s_i (a; 1) (a; 1)^T."""
+    rows = jnp.pad(whole_rows(a), ((0, 0), (0, 1)), constant_values=1)
+    return _gram(rows, rows * per_sample(deltas.scale, rows))
 
 
-def _delta_factor(
-    delta: jax.Array, unweighted: jax.Array, total: jax.Array
-) -> jax.Array:
-    """sum_i w_i delta delta^T / sum_i w_i, summed over the leading axis too."""
+def _delta_factor(delta: jax.Array, deltas: Deltas) -> jax.Array:
+    """sum_i s_i delta delta^T, summed over the leading axis too."""
     width = delta.shape[-1]
-    rows, columns = unweighted.reshape(-1, width), delta.reshape(-1, width)
-    return _gram(rows, divide(columns, total))
+    delta = whole_rows(delta)
+    rows = unscale(delta, deltas)
+    return _gram(rows.reshape(-1, width), delta.reshape(-1, width))
 
 
 def _gram(rows: jax.Array, scaled: jax.Array) -> jax.Array:
@@ -153,8 +161,8 @@ def _gram(rows: jax.Array, scaled: jax.Array) -> jax.Array:
     With few rows the products cost less than putting the quarters together.
     """
     samples, width = rows.shape
-    if samples < 512 or width < 128:
-        return rows.T @ scaled
+    if samples < 512 or width < 128 or placement(rows).sharding is not None:
+        return contract(rows, scaled)
     left, right = slice(None, width // 2), slice(width // 2, None)
     corner = rows[:, left].T @ scaled[:, right]
     return jnp.block(
@@ -169,13 +177,13 @@ def ggn_diagonal(
     params: Params,
     trace: Trace,
     *,
-    activation: Activations = "relu",
+    targets: ArrayLike | None = None,
     weights: ArrayLike | None = None,
 ) -> Params:
     """The diagonal of the generalised Gauss-Newton (= Fisher) matrix of J, exactly.
 
     Args:
-      params, trace, activation, weights: as in `handgrad.deltas`.
+      params, trace, targets, weights: as in `exact_deltas`.
 
     Returns:
       diag(G) in the structure and shapes of the parameters, float32 or wider.
@@ -185,5 +193,5 @@ def ggn_diagonal(
 
     Source: Dangel et al. 2020, "BackPACK" (DiagGGN).
     """
-    columns = exact_deltas(params, trace, activation=activation, weights=weights)
-    return second_moment(trace, columns, weights=weights)
+    columns = exact_deltas(params, trace, targets=targets, weights=weights)
+    return second_moment(trace, columns)

@@ -4,10 +4,11 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 
-from handgrad.byproducts.pairs import pairs, wide_pairs
-from handgrad.network.activations import resolve_activations
-from handgrad.network.mlp import Activations
+from handgrad.byproducts.pairs import unscale, wide_pairs
+from handgrad.network.checks import check_number
+from handgrad.network.mean import divide
 from handgrad.network.types import Deltas, Trace
 
 NOWHERE, FORWARD, BACKWARD = 0, 1, 2
@@ -23,16 +24,10 @@ class Health(NamedTuple):
     dead: jax.Array  # (L-1,) share of the units where h' is 0 for every sample
     saturated: jax.Array  # (L-1,) share of the m n_k values where |h'| < saturation
     activation_rms: jax.Array  # (L,) root mean square of a_{k-1}, dropout applied
-    delta_rms: jax.Array  # (L,) root mean square of delta_k
+    delta_rms: jax.Array  # (L,) root mean square of dl_i/dd_k
 
 
-def health(
-    trace: Trace,
-    deltas: Deltas,
-    *,
-    activation: Activations = "relu",
-    saturation: float = 0.01,
-) -> Health:
+def health(trace: Trace, deltas: Deltas, *, saturation: ArrayLike = 0.01) -> Health:
     """Where the first NaN or infinity arose, and how alive each layer is.
 
     "First" is in the order of computation: x, d_1, a_1, ..., d_L, then delta_L down to
@@ -41,41 +36,50 @@ def health(
     ones, h' = 0.
 
     Args:
-      trace, deltas: of one backward pass; every row counts, whatever its weight.
-      activation: as in `handgrad.forward`.
-      saturation: the size of h' below which a value counts as saturated.
+      trace, deltas: of one backward pass. A sample of weight 0 is padding and counts
+        nowhere; all others count alike.
+      saturation: the size of h' below which a value counts as saturated, at least 0.
 
     Returns:
-      Scalars and vectors; shares and root mean squares are float32 or wider.
+      Scalars and vectors; shares and root mean squares are float32 or wider, and 0
+      where no sample counts.
 
     Raises:
-      ValueError: if trace and deltas do not fit each other.
+      ValueError, TypeError: if trace and deltas do not fit each other.
     """
-    hidden = resolve_activations(activation, len(trace.pre_activations) - 1)
-    backward = [_non_finite(delta) for _, delta in pairs(trace, deltas)]
-    inputs = [_non_finite(a) for a in trace.activations]
+    wide = wide_pairs(trace, deltas)
+    dtype = wide[0][0].dtype
+    counts = _counts(trace, deltas)
+    threshold = check_number("saturation", saturation, dtype, at_least=0)
+
+    def non_finite(values: jax.Array) -> jax.Array:
+        return jnp.sum(counts & ~jnp.isfinite(values), dtype=jnp.int32)
+
+    def share(holds: jax.Array) -> jax.Array:
+        return _mean((counts & holds).astype(dtype), counts)
+
+    def rms(values: jax.Array) -> jax.Array:
+        return jnp.sqrt(_mean(jnp.where(counts, values * values, 0), counts))
+
+    backward = [non_finite(delta) for _, delta in wide]
+    inputs = [non_finite(a) for a in trace.activations]
     forward = [
-        _non_finite(d) + a
+        non_finite(d) + a
         for d, a in zip(trace.pre_activations, [*inputs[1:], 0], strict=True)
     ]
     stage, layer = _first(inputs[0], forward, backward)
-    slopes = [
-        jnp.abs(h.derivative(d, a))
-        for h, d, a in zip(
-            hidden, trace.pre_activations, trace.activations[1:], strict=False
-        )
-    ]
-    wide = wide_pairs(trace, deltas)
-    dtype = wide[0][0].dtype
+    slopes = [jnp.abs(h.derivative(d, a)) for _, h, d, a, _ in trace.hidden_layers]
     return Health(
         stage=stage,
         layer=layer,
         non_finite_forward=jnp.stack(forward),
         non_finite_backward=jnp.stack(backward),
-        dead=_vector([jnp.mean(jnp.all(s == 0, axis=0), dtype=dtype) for s in slopes]),
-        saturated=_vector([jnp.mean(s < saturation, dtype=dtype) for s in slopes]),
-        activation_rms=_vector([_rms(a) for a, _ in wide]),
-        delta_rms=_vector([_rms(delta) for _, delta in wide]),
+        dead=_vector(
+            [jnp.mean(jnp.all(~counts | (s == 0), axis=0), dtype=dtype) for s in slopes]
+        ),
+        saturated=_vector([share(s < threshold.astype(s.dtype)) for s in slopes]),
+        activation_rms=_vector([rms(a) for a, _ in wide]),
+        delta_rms=_vector([rms(unscale(delta, deltas)) for _, delta in wide]),
     )
 
 
@@ -91,12 +95,17 @@ def _first(
     return jnp.asarray(stages, jnp.int32)[index], jnp.asarray(order, jnp.int32)[index]
 
 
-def _non_finite(values: jax.Array) -> jax.Array:
-    return jnp.sum(~jnp.isfinite(values), dtype=jnp.int32)
+def _counts(trace: Trace, deltas: Deltas) -> jax.Array:
+    """Whether a sample is one, (m, 1), and no padding."""
+    if deltas.weights is None:
+        return jnp.ones((trace.logits.shape[0], 1), bool)
+    return deltas.weights.astype(bool)[:, None]
 
 
-def _rms(values: jax.Array) -> jax.Array:
-    return jnp.sqrt(jnp.mean(values * values))
+def _mean(values: jax.Array, counts: jax.Array) -> jax.Array:
+    """The mean over the samples that count, and all units; values are 0 elsewhere."""
+    samples = jnp.sum(counts, dtype=values.dtype)
+    return divide(jnp.sum(values), samples * values.shape[1])
 
 
 def _vector(scalars: list[jax.Array]) -> jax.Array:

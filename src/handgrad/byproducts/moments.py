@@ -6,82 +6,48 @@ pair. All are in the structure of the parameters, float32 or wider.
 
 import jax
 import jax.numpy as jnp
-from jax.typing import ArrayLike
 
-from handgrad.byproducts.pairs import (
-    stacked_pairs,
-    total_weight,
-    unweight,
-    wide_pairs,
-)
+from handgrad.byproducts.pairs import stacked_pairs, unscale, wide_pairs
 from handgrad.network.affine import bias_gradient, weight_gradient
+from handgrad.network.placement import place_like
 from handgrad.network.types import Deltas, Layer, Params, Trace
 
 
-def mean_gradient(
-    trace: Trace, deltas: Deltas, *, weights: ArrayLike | None = None
-) -> Params:
-    """`gradients` in float32 or wider, to be squared and subtracted."""
-    total = total_weight(trace, weights)
-    return tuple(
-        Layer(weight_gradient(a, delta, total), bias_gradient(delta, total))
-        for a, delta in wide_pairs(trace, deltas)
-    )
+def mean_gradient(trace: Trace, deltas: Deltas) -> Params:
+    """`gradients` in float32 or wider, to be squared and subtracted; in
+    `jax.shard_map`, that of this shard."""
+    return _contracted(trace, wide_pairs(trace, deltas))
 
 
-def second_moment(
-    trace: Trace, deltas: Deltas, *, weights: ArrayLike | None = None
-) -> Params:
+def second_moment(trace: Trace, deltas: Deltas) -> Params:
     """sum_i w_i g_i^2 / sum_i w_i, elementwise; not centred.
 
+    The diagonal of the Fisher matrix, too, which is sum_i w_i g_i g_i^T / sum_i w_i: of
+    the empirical one with the deltas of `handgrad.deltas`, of a Monte Carlo estimate of
+    the true one with `sampled_deltas`, and of the true one with `exact_deltas`, which
+    is `ggn_diagonal`.
+
     Args:
-      trace, deltas, weights: of one backward pass; see `handgrad.byproducts`. Deltas
-        with a leading axis, of `exact_deltas`, are summed over it.
+      trace, deltas: of one backward pass; see `handgrad.byproducts`. Deltas with a
+        leading axis, of `exact_deltas`, are summed over it.
 
     Returns:
       Layers in the structure and shapes of the parameters, float32 or wider.
 
     Raises:
-      ValueError: if trace, deltas and weights do not fit each other.
+      ValueError, TypeError: if trace and deltas do not fit each other.
 
-    Source: Dangel et al. 2020, "BackPACK" (second moment).
+    Source: Dangel et al. 2020, "BackPACK" (second moment); Kunstner et al. 2019,
+    "Limitations of the empirical Fisher".
     """
-    total = total_weight(trace, weights)
-    layers = []
-    for a, delta in stacked_pairs(trace, deltas):
-        squares = jnp.sum(delta * unweight(delta, weights), axis=0)
-        layers.append(
-            Layer(weight_gradient(a * a, squares, total), bias_gradient(squares, total))
-        )
-    return tuple(layers)
+    squares = [
+        (a * a, jnp.sum(delta * unscale(delta, deltas), axis=0))
+        for a, delta in stacked_pairs(trace, deltas)
+    ]
+    return _contracted(trace, squares)
 
 
-def fisher_diagonal(
-    trace: Trace, deltas: Deltas, *, weights: ArrayLike | None = None
-) -> Params:
-    """The diagonal of the empirical Fisher matrix sum_i w_i g_i g_i^T / sum_i w_i.
-
-    That is `second_moment` by definition. With deltas of `sampled_deltas` it is the
-    Monte Carlo estimate of the true one, and with `exact_deltas` the true one, which is
-    `ggn_diagonal`.
-
-    Args:
-      trace, deltas, weights: of one backward pass; see `handgrad.byproducts`.
-
-    Returns:
-      Layers in the structure and shapes of the parameters, float32 or wider.
-
-    Raises:
-      ValueError: if trace, deltas and weights do not fit each other.
-
-    Source: Kunstner et al. 2019, "Limitations of the empirical Fisher".
-    """
-    return second_moment(trace, deltas, weights=weights)
-
-
-def variance(
-    trace: Trace, deltas: Deltas, *, weights: ArrayLike | None = None
-) -> Params:
+def variance(trace: Trace, deltas: Deltas) -> Params:
     """Var = sum_i w_i (g_i - gbar)^2 / sum_i w_i, elementwise, gbar the gradient.
 
     The variance of this batch; times m / (m - 1) it estimates that of the population.
@@ -89,43 +55,37 @@ def variance(
     moment, and it is never negative.
 
     Args:
-      trace, deltas, weights: of one backward pass; see `handgrad.byproducts`.
+      trace, deltas: of one backward pass; see `handgrad.byproducts`.
 
     Returns:
       Layers in the structure and shapes of the parameters, float32 or wider.
 
     Raises:
-      ValueError: if trace, deltas and weights do not fit each other.
+      ValueError, TypeError: if trace and deltas do not fit each other.
 
     Source: Dangel et al. 2020, "BackPACK" (variance).
     """
-    return centred(
-        second_moment(trace, deltas, weights=weights),
-        mean_gradient(trace, deltas, weights=weights),
-    )
+    return centred(second_moment(trace, deltas), mean_gradient(trace, deltas))
 
 
-def gradient_snr(
-    trace: Trace, deltas: Deltas, *, weights: ArrayLike | None = None
-) -> Params:
+def gradient_snr(trace: Trace, deltas: Deltas) -> Params:
     """r = gbar^2 / Var, elementwise: how much of a parameter's gradient is signal.
 
     Args:
-      trace, deltas, weights: of one backward pass; see `handgrad.byproducts`.
+      trace, deltas: of one backward pass; see `handgrad.byproducts`.
 
     Returns:
       Layers in the structure and shapes of the parameters, float32 or wider; 0 where
       the gradient is 0, and infinite where it is not and all samples agree.
 
     Raises:
-      ValueError: if trace, deltas and weights do not fit each other.
+      ValueError, TypeError: if trace and deltas do not fit each other.
 
     Source: Liu et al. 2020, "Understanding why neural networks generalize well through
     GSNR of parameters".
     """
-    mean = mean_gradient(trace, deltas, weights=weights)
-    moment = second_moment(trace, deltas, weights=weights)
-    return signal_to_noise(mean, centred(moment, mean))
+    mean = mean_gradient(trace, deltas)
+    return signal_to_noise(mean, centred(second_moment(trace, deltas), mean))
 
 
 def centred(moment: Params, mean: Params) -> Params:
@@ -141,3 +101,14 @@ def signal_to_noise(mean: Params, variance: Params) -> Params:
         return jnp.where(silent, 0, g * g / jnp.where(silent, 1, var))
 
     return jax.tree.map(ratio, mean, variance)
+
+
+def _contracted(trace: Trace, pairs: list[tuple[jax.Array, jax.Array]]) -> Params:
+    """B4 and B5 of these pairs, laid out like the parameters."""
+    return tuple(
+        Layer(
+            weight_gradient(a, delta, weight.sharding),
+            place_like(bias_gradient(delta), bias),
+        )
+        for (a, delta), (weight, bias) in zip(pairs, trace.placements, strict=True)
+    )

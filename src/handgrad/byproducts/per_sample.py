@@ -5,49 +5,48 @@ Sample i's gradient of layer k is the outer product a_{k-1} delta_k^T (B4) and d
 with the deltas scaled by c_i.
 """
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from handgrad.byproducts.pairs import pairs, total_weight, unweight, wide_pairs
-from handgrad.network.affine import bias_gradient, weight_gradient
+from handgrad.byproducts.pairs import unscale, wide_pairs
+from handgrad.network.checks import check_number
+from handgrad.network.mean import divide
+from handgrad.network.mlp import gradients
 from handgrad.network.types import Deltas, Layer, Params, Trace
 
 
-def per_sample_gradients(
-    trace: Trace, deltas: Deltas, *, weights: ArrayLike | None = None
-) -> Params:
+def per_sample_gradients(trace: Trace, deltas: Deltas) -> Params:
     """g_i = dl_i/dparams of every sample, formed: B4 and B5 without the sum.
 
     The one by-product that needs m times the memory of the parameters.
 
     Args:
-      trace, deltas, weights: of one backward pass; see `handgrad.byproducts`.
+      trace, deltas: of one backward pass; see `handgrad.byproducts`.
 
     Returns:
       Layers with weight (m, n_in, n_out) and bias (m, n_out), in the parameters' dtype.
 
     Raises:
-      ValueError: if trace, deltas and weights do not fit each other.
+      ValueError, TypeError: if trace and deltas do not fit each other.
     """
-    return tuple(
-        Layer(a[:, :, None] * delta[:, None, :], delta)
-        for a, weighted in pairs(trace, deltas)
-        for delta in [unweight(weighted, weights)]
-    )
+    dtype = trace.logits.dtype
+    layers = []
+    for a, scaled in wide_pairs(trace, deltas):
+        delta = unscale(scaled, deltas).astype(dtype)
+        layers.append(Layer(a.astype(dtype)[:, :, None] * delta[:, None, :], delta))
+    return tuple(layers)
 
 
 def per_sample_norms(
-    trace: Trace,
-    deltas: Deltas,
-    *,
-    per_layer: bool = False,
-    weights: ArrayLike | None = None,
+    trace: Trace, deltas: Deltas, *, per_layer: bool = False
 ) -> jax.Array:
     """|g_i|: per layer |g_i,k|^2 = (|a_{k-1}|^2 + 1) |delta_k|^2, the 1 for the bias.
 
     Args:
-      trace, deltas, weights: of one backward pass; see `handgrad.byproducts`.
+      trace, deltas: of one backward pass; see `handgrad.byproducts`.
       per_layer: whether to give one norm per layer instead of one for them all.
 
     Returns:
@@ -55,21 +54,26 @@ def per_sample_norms(
       or wider.
 
     Raises:
-      ValueError: if trace, deltas and weights do not fit each other.
+      ValueError, TypeError: if trace and deltas do not fit each other.
 
     Source: Goodfellow 2015, "Efficient per-example gradient computations".
     """
-    squares = squared_norms(trace, deltas, weights)
-    return jnp.sqrt(squares if per_layer else squares.sum(axis=1))
+    norms = layer_norms(trace, deltas)
+    return norms if per_layer else joint_norm(norms)
 
 
-def squared_norms(trace: Trace, deltas: Deltas, weights: ArrayLike | None) -> jax.Array:
-    """|g_i,k|^2 of every sample and layer, (m, L)."""
+def layer_norms(trace: Trace, deltas: Deltas) -> jax.Array:
+    """|g_i,k| of every sample and layer, (m, L)."""
     layers = [
-        (_row_squares(a) + 1) * _row_squares(unweight(delta, weights))
+        jnp.sqrt(_row_squares(a) + 1) * jnp.sqrt(_row_squares(unscale(delta, deltas)))
         for a, delta in wide_pairs(trace, deltas)
     ]
     return jnp.stack(layers, axis=1)
+
+
+def joint_norm(norms: jax.Array) -> jax.Array:
+    """|g_i| from the norms of its layers, (m, L) -> (m,)."""
+    return jnp.sqrt(_row_squares(norms))
 
 
 def clipped_gradient(
@@ -79,9 +83,8 @@ def clipped_gradient(
     clip_norm: ArrayLike,
     per_layer: bool = False,
     automatic: bool = False,
-    gamma: float = 0.01,
+    gamma: ArrayLike = 0.01,
     divide_by: ArrayLike | None = None,
-    weights: ArrayLike | None = None,
 ) -> Params:
     """sum_i w_i c_i g_i / sum_i w_i, every g_i scaled to a norm of at most clip_norm.
 
@@ -92,25 +95,27 @@ def clipped_gradient(
     whole is at most C again.
 
     Args:
-      trace, deltas, weights: of one backward pass; see `handgrad.byproducts`.
-      clip_norm: C > 0, the largest norm of one sample's contribution; infinity clips
-        nothing, and gives `gradients`.
+      trace, deltas: of one backward pass; see `handgrad.byproducts`.
+      clip_norm: C, at least 0, the largest norm of one sample's contribution; infinity
+        clips nothing, and gives `gradients`. In automatic clipping C is finite.
       per_layer: whether to clip each layer by itself.
       automatic: whether to normalise instead of clip.
-      gamma: what keeps small gradients small in automatic clipping.
-      divide_by: what to divide the sum by instead of sum_i w_i; 1 gives the sum.
+      gamma: above 0; what keeps small gradients small in automatic clipping.
+      divide_by: above 0; what to divide the sum by instead of sum_i w_i; 1 gives it.
 
     Returns:
-      Layers in the structure, shapes and dtypes of the parameters.
+      Layers in the structure, shapes and dtypes of the parameters; NaN where a traced
+      argument is outside its bounds.
 
     Raises:
-      ValueError: if trace, deltas and weights do not fit each other.
+      ValueError: if trace and deltas do not fit each other, or an argument is outside
+        its bounds.
 
     Source: Abadi et al. 2016, algorithm 1 (clipping); McMahan et al. 2018 (per
     layer); Bu et al. 2022, "Automatic clipping", AUTO-S (there C is absorbed in
     the learning rate).
     """
-    norms = per_sample_norms(trace, deltas, per_layer=per_layer, weights=weights)
+    norms = per_sample_norms(trace, deltas, per_layer=per_layer)
     return clip_by(
         norms,
         trace,
@@ -119,7 +124,6 @@ def clipped_gradient(
         automatic=automatic,
         gamma=gamma,
         divide_by=divide_by,
-        weights=weights,
     )
 
 
@@ -130,29 +134,40 @@ def clip_by(
     *,
     clip_norm: ArrayLike,
     automatic: bool = False,
-    gamma: float = 0.01,
+    gamma: ArrayLike = 0.01,
     divide_by: ArrayLike | None = None,
-    weights: ArrayLike | None = None,
 ) -> Params:
     """`clipped_gradient` by norms already known: (m,), or (m, L) to clip per layer."""
-    clip_norm = jnp.asarray(clip_norm, norms.dtype)
+    factors = _factors(norms, clip_norm, automatic=automatic, gamma=gamma)
+    if divide_by is not None:
+        divisor = check_number("divide_by", divide_by, norms.dtype, above=0)
+        factors = factors * (deltas.total / divisor)
+    lift = deltas.loss_scale
+    if (
+        lift is not None
+    ):  # float16 holds factors of at most 1: their size leaves with it
+        largest = jnp.max(jnp.abs(factors), initial=0)
+        factors, lift = divide(factors, largest), divide(lift, largest)
+    columns = factors.T if norms.ndim == 2 else [factors] * len(deltas.layers)
+    clipped = tuple(
+        (delta * column[:, None]).astype(delta.dtype)
+        for delta, column in zip(deltas.layers, columns, strict=True)
+    )
+    return gradients(trace, replace(deltas, layers=clipped, loss_scale=lift))
+
+
+def _factors(
+    norms: jax.Array, clip_norm: ArrayLike, *, automatic: bool, gamma: ArrayLike
+) -> jax.Array:
+    """c_i, in the shape of the norms."""
+    most = {"at_most": float(jnp.finfo(norms.dtype).max)} if automatic else {}
+    bound = check_number("clip_norm", clip_norm, norms.dtype, at_least=0, **most)
     if norms.ndim == 2:
-        clip_norm = clip_norm / jnp.sqrt(jnp.asarray(norms.shape[1], norms.dtype))
+        bound = bound / jnp.sqrt(jnp.asarray(norms.shape[1], norms.dtype))
     if automatic:
-        factors = clip_norm / (norms + gamma)
-    else:
-        factors = 1 / jnp.maximum(norms / clip_norm, 1)
-    factors = factors.reshape(norms.shape[0], -1)  # (m, 1) or (m, L)
-    total = total_weight(trace, weights) if divide_by is None else divide_by
-    total = jnp.asarray(total, norms.dtype)
-    layers = []
-    for k, (a, delta) in enumerate(pairs(trace, deltas)):
-        column = factors[:, k] if norms.ndim == 2 else factors[:, 0]
-        clipped = delta * column[:, None].astype(delta.dtype)
-        layers.append(
-            Layer(weight_gradient(a, clipped, total), bias_gradient(clipped, total))
-        )
-    return tuple(layers)
+        return bound / (norms + check_number("gamma", gamma, norms.dtype, above=0))
+    within = norms <= bound
+    return jnp.where(within, 1, bound / jnp.where(within, 1, norms))
 
 
 def _row_squares(values: jax.Array) -> jax.Array:

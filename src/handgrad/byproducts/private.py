@@ -10,13 +10,17 @@ significant bits for differential privacy".
 """
 
 import math
+from dataclasses import replace
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from handgrad.byproducts.pairs import wide_pairs
 from handgrad.byproducts.per_sample import clipped_gradient
+from handgrad.network.checks import check_number, is_traced
+from handgrad.network.placement import placement
 from handgrad.network.types import Deltas, Params, Trace, accumulation_dtype
 
 
@@ -29,7 +33,7 @@ class PoissonBatch(NamedTuple):
 
 
 def poisson_batch(
-    key: jax.Array, samples: int, rate: float, capacity: int
+    key: jax.Array, samples: int, rate: ArrayLike, capacity: int
 ) -> PoissonBatch:
     """Every one of ``samples`` is in the batch with probability ``rate``, by itself.
 
@@ -50,13 +54,13 @@ def poisson_batch(
 
     Source: Abadi et al. 2016 (lots); Mironov et al. 2019 (Poisson).
     """
-    _check_rate(rate)
+    keep = check_number("rate", rate, jnp.float32, at_least=0, at_most=1)
     if not 1 <= capacity <= samples:
         raise ValueError(
             f"`capacity` must be in 1 ... {samples}, the number of samples, "
             f"got {capacity}."
         )
-    drawn = jax.random.bernoulli(key, rate, (samples,))
+    drawn = jax.random.bernoulli(key, keep, (samples,))
     (indices,) = jnp.nonzero(drawn, size=capacity, fill_value=0)
     count = jnp.sum(drawn, dtype=jnp.int32)
     rows = jnp.arange(capacity, dtype=jnp.int32)
@@ -71,15 +75,27 @@ def poisson_capacity(samples: int, rate: float, *, tail: float = 1e-12) -> int:
     """Rows enough that one batch overflows with a probability of at most ``tail``.
 
     Bernstein's inequality: P(X >= q n + t) <= exp(-t^2 / (2 (q (1-q) n + t / 3))).
+    With a tail of 0 there is room for all n samples.
+
+    Args:
+      samples: n, the size of the data set.
+      rate: q of `poisson_batch`, in [0, 1].
+      tail: the probability, in [0, 1].
+
+    Returns:
+      Rows, from 1 to n.
 
     Raises:
-      ValueError: for a rate outside [0, 1].
+      ValueError: for a rate or a tail outside [0, 1].
 
     Example:
       >>> poisson_capacity(60_000, 0.01)
       791
     """
-    _check_rate(rate)
+    check_number("rate", rate, jnp.float32, at_least=0, at_most=1)
+    check_number("tail", tail, jnp.float32, at_least=0, at_most=1)
+    if tail == 0:
+        return samples
     s = -math.log(tail)
     margin = s / 3 + math.sqrt(s * s / 9 + 2 * s * rate * (1 - rate) * samples)
     return min(samples, max(1, math.ceil(rate * samples + margin)))
@@ -95,8 +111,7 @@ def private_gradient(
     expected_batch_size: ArrayLike,
     per_layer: bool = False,
     automatic: bool = False,
-    gamma: float = 0.01,
-    weights: ArrayLike | None = None,
+    gamma: ArrayLike = 0.01,
 ) -> Params:
     """(sum_i w_i c_i g_i + sigma C N(0, I)) / (q n): the gradient of DP-SGD.
 
@@ -107,44 +122,66 @@ def private_gradient(
 
     Args:
       key: a PRNG key, consumed here.
-      trace, deltas: of one backward pass.
+      trace, deltas: of one backward pass, whose weights were 0 or 1 for each sample, as
+        `poisson_batch` gives them. Larger ones would break the guarantee.
       clip_norm, per_layer, automatic, gamma: as in `clipped_gradient`; clip_norm is C.
-      noise_multiplier: sigma, the noise's standard deviation over C.
-      expected_batch_size: q n, in samples.
-      weights: 0 or 1 for each sample, as `poisson_batch` gives them, and as `deltas`
-        was given them. Larger ones would break the guarantee.
+      noise_multiplier: sigma, at least 0, the noise's standard deviation over C. With
+        noise, C is finite.
+      expected_batch_size: q n, in samples, above 0.
 
     Returns:
-      Layers in the structure, shapes and dtypes of the parameters.
+      Layers in the structure, shapes and dtypes of the parameters; NaN where a traced
+      argument is outside its bounds.
 
     Raises:
-      ValueError: if trace, deltas and weights do not fit each other.
+      ValueError: if trace and deltas do not fit each other, or an argument is outside
+        its bounds.
 
     Source: Abadi et al. 2016, "Deep learning with differential privacy", algorithm 1.
     """
     dtype = trace.logits.dtype
     wide = accumulation_dtype(dtype)
+    sigma = check_number(
+        "noise_multiplier", noise_multiplier, wide, at_least=0, at_most=_most(wide)
+    )
+    size = check_number("expected_batch_size", expected_batch_size, wide, above=0)
     total = clipped_gradient(
-        *jax.tree.map(lambda leaf: leaf.astype(wide), (trace, deltas)),
+        *_widened(trace, deltas, wide),
         clip_norm=clip_norm,
         per_layer=per_layer,
         automatic=automatic,
         gamma=gamma,
         divide_by=1,
-        weights=weights,
     )
-    leaves, structure = jax.tree.flatten(total)
-    sigma, size = jnp.asarray(noise_multiplier, wide), jnp.asarray(expected_batch_size)
     # Without noise C may be infinite, and 0 times infinity is not 0.
-    scale = jnp.where(sigma == 0, 0, sigma * jnp.asarray(clip_norm, wide))
+    most = {} if _is_zero(noise_multiplier) else {"at_most": _most(wide)}
+    bound = check_number("clip_norm", clip_norm, wide, at_least=0, **most)
+    scale = jnp.where(sigma == 0, 0, sigma * bound)
+    leaves, structure = jax.tree.flatten(total)
     noisy = [
-        (leaf + scale * jax.random.normal(k, leaf.shape, wide)) / size.astype(wide)
+        ((leaf + scale * _normal(k, leaf)) / size).astype(dtype)
         for leaf, k in zip(leaves, jax.random.split(key, len(leaves)), strict=True)
     ]
-    noisy = [leaf.astype(dtype) for leaf in noisy]
     return jax.tree.unflatten(structure, noisy)
 
 
-def _check_rate(rate: float) -> None:
-    if not 0 <= rate <= 1:
-        raise ValueError(f"`rate` must be a probability in [0, 1], got {rate}.")
+def _widened(trace: Trace, deltas: Deltas, dtype: jnp.dtype) -> tuple[Trace, Deltas]:
+    """Both in ``dtype``, and the deltas free of the power of two that float16 needs."""
+    layers = tuple(delta for _, delta in wide_pairs(trace, deltas))
+    trace = jax.tree.map(lambda leaf: leaf.astype(dtype), trace)
+    return trace, replace(deltas, layers=layers, loss_scale=None)
+
+
+def _normal(key: jax.Array, like: jax.Array) -> jax.Array:
+    """N(0, I), laid out on a mesh as ``like`` is."""
+    sharding = placement(like).sharding
+    return jax.random.normal(key, like.shape, like.dtype, out_sharding=sharding)
+
+
+def _is_zero(value: ArrayLike) -> bool:
+    """Whether a number is known to be 0."""
+    return not is_traced(value) and bool(value == 0)
+
+
+def _most(dtype: jnp.dtype) -> float:
+    return float(jnp.finfo(dtype).max)

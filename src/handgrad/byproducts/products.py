@@ -1,43 +1,38 @@
-"""Curvature times a vector, by Pearlmutter's R-operator, derived by hand.
+"""Curvature times a vector, by the R-operator of `r_operator`, derived by hand.
 
-R{.} is the derivative along v = (V_k, v_k) in the space of parameters. Through the
-derivation it reads
-
-    RF1  R{d_k} = W_k^T R{a_{k-1}} + V_k^T a_{k-1} + v_k,   R{a_0} = 0
-    RF2  R{a_k} = h'(d_k) * R{d_k}
-    RB3  R{delta_L} = H R{d_L},   H = diag(a_L) - a_L a_L^T   (B2)
-    RB6  R{dl/da_k} = W_{k+1} R{delta_{k+1}} + V_{k+1} delta_{k+1}
-    RB7  R{delta_k} = h'(d_k) * R{dl/da_k} + h''(d_k) * R{d_k} * dl/da_k
-    RB4  R{dl/dW_k} = R{a_{k-1}} delta_k^T + a_{k-1} R{delta_k}^T
-    RB5  R{dl/db_k} = R{delta_k}
-
-The Hessian needs all of it. The generalised Gauss-Newton matrix leaves out what holds
-second derivatives of the network: H R{d_L} goes down by B6 and B7 as any delta does.
+The Hessian needs all of RF1 to RB7. The generalised Gauss-Newton matrix leaves out what
+holds second derivatives of the network: R{delta_L} = t H R{d_L} goes down by B6 and B7
+as any delta does.
 """
 
-from collections.abc import Callable
-
 import jax
-import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from handgrad.byproducts.pairs import pairs, total_weight
-from handgrad.network.activations import (
-    Activation,
-    resolve_activations,
-    through_activation,
+from handgrad.byproducts.curvature import sums_of
+from handgrad.byproducts.r_operator import (
+    r_activate,
+    r_affine,
+    r_bias_gradient,
+    r_carry_back,
+    r_output_delta,
+    r_through_activation,
+    r_weight_gradient,
 )
-from handgrad.network.affine import affine, bias_gradient, carry_back, weight_gradient
-from handgrad.network.checks import (
-    check_deltas,
-    check_params,
-    check_trace,
-    check_weights,
+from handgrad.network.affine import carry_back
+from handgrad.network.checks import check_deltas, check_params, check_trace
+from handgrad.network.mean import silence
+from handgrad.network.mlp import (
+    as_gradient,
+    gradients,
+    pairs,
+    scaled_deltas,
+    scaled_output,
 )
-from handgrad.network.mean import weighted
-from handgrad.network.mlp import Activations, backward, gradients
 from handgrad.network.softmax_nll import softmax
 from handgrad.network.types import Deltas, Layer, Params, Trace, drop
+
+RForward = tuple[list[jax.Array], list[jax.Array | None]]
+"""R{d_1} ... R{d_L}, and R of the inputs of layers 1 ... L; None for x."""
 
 
 def ggn_vector_product(
@@ -45,45 +40,50 @@ def ggn_vector_product(
     trace: Trace,
     vector: Params,
     *,
-    activation: Activations = "relu",
+    targets: ArrayLike | None = None,
     weights: ArrayLike | None = None,
 ) -> Params:
-    """G v, G the generalised Gauss-Newton (= Fisher) matrix of J: RF1, RF2, RB3, B4-B7.
+    """GN: G v = sum_i s_i t_i J_i^T H_i J_i v, by RF1, RF2, RB3, then B4 to B7.
 
     Args:
-      params, trace, activation, weights: as in `handgrad.deltas`.
+      params, trace, targets, weights: as in `exact_deltas`.
       vector: v, in the structure, shapes and dtypes of the parameters.
 
     Returns:
-      G v, in the structure, shapes and dtypes of the parameters.
+      G v, G the generalised Gauss-Newton (= Fisher) matrix of J, in the structure,
+      shapes and dtypes of the parameters.
 
     Raises:
       ValueError, TypeError: for shapes, dtypes, names or counts that do not fit.
 
     Source: Schraudolph 2002, "Fast curvature matrix-vector products".
     """
+    return ggn_product(params, trace, vector, sums_of(trace, targets), weights)
+
+
+def ggn_product(
+    params: Params,
+    trace: Trace,
+    vector: Params,
+    sums: jax.Array | None,
+    weights: ArrayLike | None,
+) -> Params:
+    """`ggn_vector_product` from the row sums t, (m,), or None where all are 1."""
     _check(params, trace, vector)
-    hidden = resolve_activations(activation, len(params) - 1)
-    r_pre_activations, _ = _r_forward(params, trace, vector, hidden)
-    r_delta = _r_output_delta(trace, r_pre_activations[-1], weights)
-    carried = backward(params, trace, r_delta, activation=hidden)
-    return gradients(trace, carried, weights=weights)
+    (*_, r_logits), _ = _r_forward(params, trace, vector)
+    r_delta = r_output_delta(softmax(trace.logits), r_logits, sums)
+    carried = scaled_deltas(params, trace, r_delta, weights=weights)
+    return gradients(trace, carried)
 
 
 def hessian_vector_product(
-    params: Params,
-    trace: Trace,
-    deltas: Deltas,
-    vector: Params,
-    *,
-    activation: Activations = "relu",
-    weights: ArrayLike | None = None,
+    params: Params, trace: Trace, deltas: Deltas, vector: Params
 ) -> Params:
     """(d^2 J / dparams^2) v, by RF1 to RB7.
 
     Args:
-      params, trace, activation, weights: as in `handgrad.deltas`.
-      deltas: of `handgrad.deltas` with the same arguments.
+      params, trace: as in `handgrad.deltas`.
+      deltas: of `handgrad.deltas` with both.
       vector: v, in the structure, shapes and dtypes of the parameters.
 
     Returns:
@@ -97,79 +97,51 @@ def hessian_vector_product(
     """
     _check(params, trace, vector)
     check_deltas(trace, deltas)
-    hidden = resolve_activations(activation, len(params) - 1)
-    second = [_second_derivative(activation) for activation in hidden]
-    r_d, r_inputs = _r_forward(params, trace, vector, hidden)
-    r_delta = _r_output_delta(trace, r_d[-1], weights)
+    r_ds, r_inputs = _r_forward(params, trace, vector)
+    top = r_output_delta(softmax(trace.logits), r_ds[-1], deltas.row_sums)
+    r_delta = scaled_output(trace, top, deltas.weights).layers[0]
     r_deltas = [r_delta]
-    for k in range(len(hidden), 0, -1):
-        d, a, mask = trace.pre_activations[k - 1], trace.activations[k], trace.masks[k]
-        cotangent = drop(carry_back(deltas[k], params[k].weight), mask)  # B6
-        r_cotangent = carry_back(r_delta, params[k].weight)  # RB6
-        r_cotangent = r_cotangent + carry_back(deltas[k], vector[k].weight)
-        r_delta = through_activation(hidden[k - 1], d, a, drop(r_cotangent, mask))
-        r_delta = r_delta + second[k - 1](d, a) * r_d[k - 1] * cotangent  # RB7
+    above = zip(params[1:], vector[1:], deltas.layers[1:], strict=True)
+    hidden = zip(trace.hidden_layers, r_ds[:-1], above, strict=True)
+    for (_, h, d, a, mask), r_d, (layer, along, delta) in reversed(list(hidden)):
+        cotangent = drop(carry_back(delta, layer.weight), mask)  # B6
+        r_cotangent = r_carry_back(delta, r_delta, layer.weight, along.weight)
+        r_cotangent = drop(r_cotangent, mask)
+        r_delta = r_through_activation(h, d, a, r_d, cotangent, r_cotangent)
+        r_delta = silence(r_delta, deltas.weights)
         r_deltas.append(r_delta)
-    return _r_gradients(
-        trace, deltas, r_inputs, tuple(reversed(r_deltas)), total_weight(trace, weights)
-    )
+    return _r_gradients(trace, deltas, r_inputs, r_deltas[::-1])
 
 
-def _r_forward(
-    params: Params, trace: Trace, vector: Params, hidden: tuple[Activation, ...]
-) -> tuple[list[jax.Array], list[jax.Array]]:
-    """RF1 and RF2: R{d_1} ... R{d_L}, and R of the inputs of layers 2 ... L."""
-    r_pre_activations, r_inputs = [], []
-    for k, (inputs, direction) in enumerate(
-        zip(trace.layer_inputs, vector, strict=True)
+def _r_forward(params: Params, trace: Trace, vector: Params) -> RForward:
+    """RF1 and RF2, layer by layer."""
+    r_inputs: list[jax.Array | None] = [None]
+    r_ds: list[jax.Array] = []
+    for k, (inputs, layer, along) in enumerate(
+        zip(trace.layer_inputs, params, vector, strict=True)
     ):
-        r_d = affine(inputs, *direction)  # RF1
-        if k > 0:
-            d, a = trace.pre_activations[k - 1], trace.activations[k]
-            r_a = through_activation(hidden[k - 1], d, a, r_pre_activations[-1])  # RF2
-            r_inputs.append(drop(r_a, trace.masks[k]))
-            r_d = r_d + r_inputs[-1] @ params[k].weight
-        r_pre_activations.append(r_d)
-    return r_pre_activations, r_inputs
-
-
-def _r_output_delta(
-    trace: Trace, r_logits: jax.Array, weights: ArrayLike | None
-) -> jax.Array:
-    """RB3, weighted: w_i H R{d_L}, (m, C)."""
-    p = softmax(trace.logits)
-    r_logits = r_logits.astype(p.dtype)
-    product = p * (r_logits - jnp.sum(p * r_logits, axis=1, keepdims=True))
-    samples = p.shape[0]
-    return weighted(product, check_weights(weights, samples)).astype(trace.logits.dtype)
+        r_ds.append(r_affine(inputs, r_inputs[k], layer, along))
+        if k < len(trace.hidden):
+            _, h, d, a, mask = trace.hidden_layers[k]
+            r_inputs.append(drop(r_activate(h, d, a, r_ds[k]), mask))
+    return r_ds, r_inputs
 
 
 def _r_gradients(
     trace: Trace,
     deltas: Deltas,
-    r_inputs: list[jax.Array],
-    r_deltas: Deltas,
-    total: jax.Array,
+    r_inputs: list[jax.Array | None],
+    r_deltas: list[jax.Array],
 ) -> Params:
-    """RB4 and RB5, summed over samples and divided as L2 says."""
+    """RB4 and RB5 of every layer."""
     layers = []
-    for k, (inputs, r_delta) in enumerate(pairs(trace, r_deltas)):
-        weight = weight_gradient(inputs, r_delta, total)
-        if k > 0:
-            weight = weight + weight_gradient(r_inputs[k - 1], deltas[k], total)
-        layers.append(Layer(weight, bias_gradient(r_delta, total)))
-    return tuple(layers)
-
-
-def _second_derivative(
-    activation: Activation,
-) -> Callable[[jax.Array, jax.Array], jax.Array]:
-    if activation.second_derivative is None:
-        raise ValueError(
-            "`activation` must have a second derivative for Hessian-vector products, "
-            f"got {activation!r}. Give Activation(..., second_derivative=...)."
-        )
-    return activation.second_derivative
+    for (a, delta), r_a, r_delta, (where, _) in zip(
+        pairs(trace, deltas), r_inputs, r_deltas, trace.placements, strict=True
+    ):
+        r_a = None if r_a is None else silence(r_a, deltas.weights)
+        weight = r_weight_gradient(a, r_a, delta, r_delta, where.sharding)
+        layers.append(Layer(weight, r_bias_gradient(r_delta)))
+    return as_gradient(tuple(layers), trace, deltas)
 
 
 def _check(params: Params, trace: Trace, vector: Params) -> None:

@@ -3,12 +3,14 @@
 from handgrad.network.activations import ACTIVATIONS as ACTIVATIONS
 from handgrad.network.activations import Activation as Activation
 from handgrad.network.affine import backprop as backprop
+from handgrad.network.by_hand import loss_by_hand as loss_by_hand
 from handgrad.network.dropout import dropout_masks as dropout_masks
+from handgrad.network.initialize import as_params as as_params
 from handgrad.network.initialize import init as init
-from handgrad.network.mlp import backward as backward
 from handgrad.network.mlp import deltas as deltas
 from handgrad.network.mlp import forward as forward
 from handgrad.network.mlp import gradients as gradients
+from handgrad.network.mlp import input_gradient as input_gradient
 from handgrad.network.mlp import loss as loss
 from handgrad.network.mlp import predict_proba as predict_proba
 from handgrad.network.mlp import value_and_grad as value_and_grad

@@ -1,13 +1,13 @@
 """The affine map of a layer, forward and backward: F1, B4, B5, B6.
 
-B4 and B5 are the equations of one sample, summed over the batch and divided by the
-normaliser of L2. In the backward pass that division happens here and nowhere else.
+B4 and B5 are the equations of one sample, summed over the batch. What each sample
+counts in J is already in its delta, so nothing is divided here.
 """
 
 import jax
 import jax.numpy as jnp
 
-from handgrad.network.mean import divide
+from handgrad.network.placement import contract, matmul
 from handgrad.network.types import accumulation_dtype
 
 
@@ -22,39 +22,37 @@ def affine(inputs: jax.Array, weight: jax.Array, bias: jax.Array) -> jax.Array:
     Returns:
       d_k, (m, n_out).
     """
-    return inputs @ weight + bias[None, :]
+    return matmul(inputs, weight) + bias[None, :]
 
 
 def weight_gradient(
-    inputs: jax.Array, delta: jax.Array, normaliser: jax.Array
+    inputs: jax.Array,
+    delta: jax.Array,
+    sharding: jax.sharding.NamedSharding | None = None,
 ) -> jax.Array:
-    """B4: dl/dW_k = a_{k-1} (dl/dd_k)^T, summed over samples and divided as L2 says.
+    """B4: dl/dW_k = a_{k-1} (dl/dd_k)^T, summed over samples.
 
     Args:
       inputs: a_{k-1}, (m, n_in).
-      delta: dl_i/dd_k of every sample, (m, n_out).
-      normaliser: sum of the sample weights, scalar; m where there are none.
+      delta: dl_i/dd_k of every sample times what the sample counts, (m, n_out).
+      sharding: that of W_k, on a mesh with Explicit axes.
 
     Returns:
-      dJ/dW_k, (n_in, n_out), in the dtype of ``delta``; summed in float32 or wider.
+      The sum, (n_in, n_out), in float32 or wider.
     """
-    wide = accumulation_dtype(delta.dtype)
-    total = jnp.matmul(inputs.T, delta, preferred_element_type=wide)
-    return divide(total, normaliser).astype(delta.dtype)
+    return contract(inputs, delta, accumulation_dtype(delta.dtype), sharding)
 
 
-def bias_gradient(delta: jax.Array, normaliser: jax.Array) -> jax.Array:
-    """B5: dl/db_k = dl/dd_k, summed over samples and divided as L2 says.
+def bias_gradient(delta: jax.Array) -> jax.Array:
+    """B5: dl/db_k = dl/dd_k, summed over samples.
 
     Args:
-      delta: dl_i/dd_k of every sample, (m, n_out).
-      normaliser: sum of the sample weights, scalar; m where there are none.
+      delta: dl_i/dd_k of every sample times what the sample counts, (m, n_out).
 
     Returns:
-      dJ/db_k, (n_out,), in the dtype of ``delta``; summed in float32 or wider.
+      The sum, (n_out,), in float32 or wider.
     """
-    total = jnp.sum(delta, axis=0, dtype=accumulation_dtype(delta.dtype))
-    return divide(total, normaliser).astype(delta.dtype)
+    return jnp.sum(delta, axis=0, dtype=accumulation_dtype(delta.dtype))
 
 
 def carry_back(delta: jax.Array, weight: jax.Array) -> jax.Array:
@@ -67,7 +65,7 @@ def carry_back(delta: jax.Array, weight: jax.Array) -> jax.Array:
     Returns:
       dl/da_k, (m, n_in).
     """
-    return delta @ weight.T
+    return matmul(delta, weight.T)
 
 
 def backprop(

@@ -1,13 +1,18 @@
 """What has a static shape is checked here: once per call, and for free under jit.
 
-Values (labels in range, finite features) are checked where data enters, not here.
+Values (labels in range, finite features) are checked where data enters, not here; of a
+number among the arguments it is known unless it is traced.
 Every message begins with the argument, says what must hold, what came, what to do.
 """
 
+import functools
+import operator
 from itertools import pairwise
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
 from jax.typing import ArrayLike
 
 from handgrad.network.types import Deltas, Layer, Masks, Params, Trace
@@ -93,6 +98,9 @@ def check_targets(
     targets: ArrayLike, classes: int, samples: int | None = None
 ) -> jax.Array:
     """targets as an array: integer labels (m,) or floating distributions (m, C)."""
+    if isinstance(targets, np.ndarray) and targets.dtype in (np.int64, np.uint64):
+        # Where x64 is off the upper half is cut off, and 2^32 would become label 0.
+        targets = np.clip(targets, -1, np.iinfo(np.int32).max).astype(np.int32)
     targets = jnp.asarray(targets)
     m = "m" if samples is None else samples
     fits = targets.ndim in (1, 2) and targets.shape[1:] in ((), (classes,))
@@ -101,6 +109,8 @@ def check_targets(
             f"`targets` must be labels ({m},) or distributions ({m}, {classes}), "
             f"got shape {targets.shape}."
         )
+    if targets.ndim == 1 and targets.dtype == bool:
+        targets = targets.astype(jnp.int32)
     if targets.ndim == 1 and not jnp.issubdtype(targets.dtype, jnp.integer):
         raise TypeError(
             f"`targets` of shape ({m},) are labels and must be integers, "
@@ -160,15 +170,71 @@ def check_trace(params: Params, trace: Trace) -> None:
         )
 
 
-def check_deltas(trace: Trace, deltas: Deltas) -> None:
-    """One delta per layer, shaped like the pre-activation that it differentiates."""
+def check_deltas(trace: Trace, deltas: Deltas, *, stacked: bool = False) -> None:
+    """One delta per layer, shaped like the pre-activation that it differentiates.
+
+    With ``stacked`` they may have one more axis in front, of several backward passes.
+    """
+    if not isinstance(deltas, Deltas):
+        raise TypeError(
+            f"`deltas` must be what `deltas` returns, got {type(deltas).__name__}."
+        )
     expected = [d.shape for d in trace.pre_activations]
-    came = [delta.shape for delta in deltas]
+    came = [delta.shape for delta in deltas.layers]
+    passes = {shape[:-2] for shape in came}
+    if stacked and len(passes) == 1 and len(came[0]) == 3:
+        came = [shape[1:] for shape in came]
     if came != expected:
         raise ValueError(
             "`deltas` must have the shapes of `trace.pre_activations`, "
-            f"{expected}, got {came}."
+            f"{expected}, got {[delta.shape for delta in deltas.layers]}."
         )
+
+
+def check_number(
+    name: str,
+    value: ArrayLike,
+    dtype: jax.typing.DTypeLike,
+    *,
+    above: float | None = None,
+    at_least: float | None = None,
+    below: float | None = None,
+    at_most: float | None = None,
+) -> jax.Array:
+    """A number within bounds, as a scalar of ``dtype``; NaN where it may not be told.
+
+    The value of a traced number cannot be refused: outside the bounds it becomes NaN,
+    and so does all that is computed with it.
+
+    Raises:
+      ValueError: for a value outside the bounds, NaN, or anything but a scalar.
+    """
+    bounds = [
+        (above, "above {}", operator.gt),
+        (at_least, "at least {}", operator.ge),
+        (below, "below {}", operator.lt),
+        (at_most, "at most {}", operator.le),
+    ]
+    given = [(bound, text, holds) for bound, text, holds in bounds if bound is not None]
+    number = jnp.asarray(value)
+    outside = number.ndim != 0
+    if not is_traced(value):
+        known = float(np.asarray(value)) if not outside else np.nan
+        outside = not all(holds(known, bound) for bound, _, holds in given)
+    if outside:
+        must = " and ".join(text.format(bound) for bound, text, _ in given)
+        raise ValueError(f"`{name}` must be a number {must}, got {value}.")
+    if not is_traced(value):
+        return number.astype(dtype)
+    within = functools.reduce(
+        jnp.logical_and, [holds(number, bound) for bound, _, holds in given]
+    )
+    return jnp.where(within, number.astype(dtype), jnp.nan)
+
+
+def is_traced(value: ArrayLike) -> bool:
+    """Whether the value is not known while the function is traced."""
+    return isinstance(value, Tracer)
 
 
 def check_cotangent(k: int, cotangent: jax.Array, value: jax.Array) -> jax.Array:

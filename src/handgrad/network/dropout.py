@@ -13,9 +13,9 @@ from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
-import numpy as np
+from jax.typing import ArrayLike
 
-from handgrad.network.checks import check_params
+from handgrad.network.checks import check_number, check_params, is_traced
 from handgrad.network.types import Masks, Params
 
 
@@ -24,8 +24,8 @@ def dropout_masks(
     params: Params,
     samples: int,
     *,
-    inputs: float = 0.0,
-    hidden: float | Sequence[float] = 0.0,
+    inputs: ArrayLike = 0.0,
+    hidden: ArrayLike | Sequence[ArrayLike] = 0.0,
 ) -> Masks:
     """Masks for one forward pass over ``samples`` rows.
 
@@ -38,7 +38,8 @@ def dropout_masks(
         hidden layers or one per layer.
 
     Returns:
-      One mask (m, n_{k-1}) per layer, with entries 0 and 1/(1-p), or None where p = 0.
+      One mask (m, n_{k-1}) per layer, with entries 0 and 1/(1-p), or None where p is
+      known to be 0. A traced rate outside [0, 1) cannot be refused and gives NaN.
 
     Raises:
       ValueError: for a rate outside [0, 1), or another number of rates than hidden
@@ -52,34 +53,31 @@ def dropout_masks(
       (True, (8, 3))
     """
     check_params(params)
-    if isinstance(hidden, int | float | np.floating):
-        hidden = (hidden,) * (len(params) - 1)
-    if len(hidden) != len(params) - 1:
+    if isinstance(hidden, Sequence):
+        rates = list(hidden)
+    else:
+        hidden = jnp.asarray(hidden) if is_traced(hidden) else np.asarray(hidden)
+        rates = list(hidden) if hidden.ndim else [hidden] * (len(params) - 1)
+    if len(rates) != len(params) - 1:
         raise ValueError(
             f"`hidden` must be one rate, or one per hidden layer ({len(params) - 1}), "
-            f"got {len(hidden)}."
+            f"got {len(rates)}."
         )
-    _check_rates("inputs", [inputs])
-    _check_rates("hidden", hidden)
+    names = ["inputs", *["hidden"] * len(rates)]
     keys = jax.random.split(key, len(params))
     return tuple(
-        _mask(layer_key, rate, (samples, layer.weight.shape[0]), layer.weight.dtype)
-        for layer_key, rate, layer in zip(keys, (inputs, *hidden), params, strict=True)
+        _mask(key, name, rate, (samples, layer.weight.shape[0]), layer.weight.dtype)
+        for key, name, rate, layer in zip(
+            keys, names, [inputs, *rates], params, strict=True
+        )
     )
 
 
-def _check_rates(name: str, rates: Sequence[float]) -> None:
-    for rate in rates:
-        if not 0 <= rate < 1:
-            raise ValueError(
-                f"`{name}` must be a probability of dropping in [0, 1), got {rate}."
-            )
-
-
 def _mask(
-    key: jax.Array, rate: float, shape: tuple[int, int], dtype: jnp.dtype
+    key: jax.Array, name: str, rate: ArrayLike, shape: tuple[int, int], dtype: jnp.dtype
 ) -> jax.Array | None:
-    if rate == 0:
+    keep = 1 - check_number(name, rate, jnp.float32, at_least=0, below=1)
+    if not is_traced(rate) and rate == 0:
         return None
-    kept = jax.random.bernoulli(key, 1 - rate, shape)
-    return kept.astype(dtype) / (1 - rate)
+    kept = jax.random.bernoulli(key, keep, shape)
+    return kept.astype(dtype) * (1 / keep).astype(dtype)

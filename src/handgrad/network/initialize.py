@@ -1,12 +1,13 @@
-"""Initial parameters, scaled for the activation that follows each layer."""
+"""Parameters: random ones, scaled for each layer's activation, or those of others."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from handgrad.network.activations import ActivationLike, resolve_activations
-from handgrad.network.checks import check_floating
+from handgrad.network.checks import check_floating, check_params
 from handgrad.network.types import Layer, Params
 
 _INITIALIZERS = {
@@ -66,3 +67,45 @@ def init(
             keys, scales, zip(sizes[:-1], sizes[1:], strict=True), strict=True
         )
     )
+
+
+def as_params(layers: Iterable[Sequence[Any]], *, transposed: bool = False) -> Params:
+    """Parameters from any sequence of (weight, bias), first layer first.
+
+    What other libraries hold, in one line each (`docs/derivation.md` has them):
+    Flax, Equinox, PyTorch, scikit-learn.
+
+    Args:
+      layers: pairs (W_k, b_k) of whatever becomes an array; b_k may be None for 0.
+      transposed: whether weights are (n_out, n_in), as PyTorch and Equinox hold them.
+
+    Returns:
+      L layers, their dtype as it came (float64 becomes float32 where x64 is off).
+
+    Raises:
+      ValueError: for shapes that do not chain, or a last layer of one unit: a logistic
+        output has one logit where the softmax needs two.
+      TypeError: for dtypes that differ or are not floating.
+
+    Example:
+      >>> first = jnp.ones((8, 4)), jnp.zeros(8)  # as torch.nn.Linear(4, 8) has them
+      >>> second = jnp.ones((3, 8)), None
+      >>> params = as_params([first, second], transposed=True)
+      >>> [layer.weight.shape for layer in params]
+      [(4, 8), (8, 3)]
+    """
+    params = []
+    for weight, bias in layers:
+        weight = jnp.asarray(weight)
+        weight = weight.T if transposed else weight
+        if bias is None:
+            bias = jnp.zeros(weight.shape[1:], weight.dtype)
+        params.append(Layer(weight, jnp.asarray(bias)))
+    check_params(tuple(params))
+    if params[-1].bias.shape == (1,):
+        raise ValueError(
+            "`layers` must end in one unit per class, got a last layer of one unit. A "
+            "logistic output w, b is the softmax of two units, the first of which is "
+            "0: weight jnp.hstack([0 * w, w]), bias jnp.hstack([0 * b, b])."
+        )
+    return tuple(params)

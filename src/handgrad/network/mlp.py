@@ -1,18 +1,21 @@
 """A multilayer perceptron with a softmax output, differentiated by hand.
 
     forward   (params, x)              -> Trace    a_{k-1} and d_k of every layer
-    deltas    (params, trace, targets) -> Deltas   the per-sample errors dl_i/dd_k
-    gradients (trace, deltas)          -> Params   contraction of the two, mean
+    deltas    (params, trace, targets) -> Deltas   the per-sample errors s_i dl_i/dd_k
+    gradients (trace, deltas)          -> Params   contraction of the two
 
-The pair (a_{k-1}, delta_k) is everything a layer knows about every sample's gradient:
-sample i's gradient of W_k is the outer product of their rows i. `gradients` averages
+s_i = w_i / sum_j w_j is what sample i counts in J; it enters once, at the output. The
+pair (a_{k-1}, delta_k) is everything a layer knows about every sample's gradient: s_i
+times sample i's gradient of W_k is the outer product of their rows i. `gradients` sums
 these products; other uses of the pair are other contractions.
 """
 
+import functools
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Literal, overload
 
 import jax
-import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from handgrad.network.activations import (
@@ -21,7 +24,13 @@ from handgrad.network.activations import (
     resolve_activations,
     through_activation,
 )
-from handgrad.network.affine import affine, backprop, bias_gradient, weight_gradient
+from handgrad.network.affine import (
+    affine,
+    backprop,
+    bias_gradient,
+    carry_back,
+    weight_gradient,
+)
 from handgrad.network.checks import (
     check_cotangent,
     check_deltas,
@@ -32,12 +41,24 @@ from handgrad.network.checks import (
     check_trace,
     check_weights,
 )
-from handgrad.network.mean import near_one, normaliser, weighted
+from handgrad.network.mean import (
+    loss_scale,
+    per_sample,
+    sample_scale,
+    silence,
+    total_weight,
+)
+from handgrad.network.placement import (
+    Placement,
+    place_like,
+    placement,
+    sum_over_shards,
+)
 from handgrad.network.softmax_nll import (
-    as_distribution,
     mean_loss,
     negative_log_likelihood,
     output_delta,
+    row_sums,
     softmax,
 )
 from handgrad.network.types import (
@@ -47,7 +68,6 @@ from handgrad.network.types import (
     Params,
     Trace,
     Transport,
-    accumulation_dtype,
     drop,
 )
 
@@ -70,21 +90,24 @@ def forward(
       masks: dropout masks from `dropout_masks`, or None.
 
     Returns:
-      The trace: a_0 ... a_{L-1}, d_1 ... d_L and the masks.
+      The trace: a_0 ... a_{L-1}, d_1 ... d_L, the masks and the hidden activations.
 
     Raises:
       ValueError, TypeError: for shapes, dtypes, names or counts that do not fit.
     """
     check_params(params)
-    x = check_inputs(params, x)
-    masks = check_masks(params, masks, x.shape[0])
+    a = check_inputs(params, x)
+    masks = check_masks(params, masks, a.shape[0])
     hidden = resolve_activations(activation, len(params) - 1)
-    activations, pre_activations = [x], []
-    for k, (layer, mask) in enumerate(zip(params, masks, strict=True)):
-        pre_activations.append(affine(drop(activations[k], mask), *layer))  # F1
-        if k < len(hidden):
-            activations.append(activate(hidden[k], pre_activations[k]))  # F2
-    return Trace(tuple(activations), tuple(pre_activations), masks)
+    activations, pre_activations = [a], []
+    for layer, mask, h in zip(params, masks, (*hidden, None), strict=True):
+        d = affine(drop(a, mask), *layer)  # D1, F1
+        pre_activations.append(d)
+        if h is not None:
+            a = activate(h, d)  # F2
+            activations.append(a)
+    placements = tuple((placement(w), placement(b)) for w, b in params)
+    return Trace(tuple(activations), tuple(pre_activations), masks, hidden, placements)
 
 
 def deltas(
@@ -92,23 +115,21 @@ def deltas(
     trace: Trace,
     targets: ArrayLike,
     *,
-    activation: Activations = "relu",
     weights: ArrayLike | None = None,
     transport: Transport = backprop,
 ) -> Deltas:
-    """The backward pass: B3 at the output, then `backward` down to the first layer.
+    """The backward pass: B3 at the output, then B6 and B7 down to the first layer.
 
     Args:
       params: L layers.
-      trace: of `forward` with the same params and activation.
+      trace: of `forward` with the same params.
       targets: integer labels (m,) or distributions (m, C).
-      activation: as in `forward`.
       weights: w, (m,), or None for all 1.
       transport: what stands for B6; see `handgrad.transport`.
 
     Returns:
-      w_i dl_i/dd_k for k = 1 ... L, each (m, n_k): per sample, not divided by
-      anything, in the parameters' dtype.
+      s_i dl_i/dd_k for k = 1 ... L, each (m, n_k) in the parameters' dtype, with
+      s_i = w_i / sum_j w_j; rows of weight 0 are exactly 0.
 
     Raises:
       ValueError, TypeError: for shapes, dtypes, names or counts that do not fit.
@@ -117,12 +138,69 @@ def deltas(
     check_trace(params, trace)
     samples, classes = trace.logits.shape
     targets = check_targets(targets, classes, samples)
-    weights = check_weights(weights, samples)
     probabilities = softmax(trace.logits)
-    q = as_distribution(targets, classes, probabilities.dtype, weights)
-    delta = output_delta(probabilities, q)  # B3
-    delta = weighted(delta, weights).astype(trace.logits.dtype)
-    return backward(params, trace, delta, activation=activation, transport=transport)
+    delta = output_delta(probabilities, targets)  # B3
+    sums = row_sums(targets, probabilities.dtype)
+    return scaled_deltas(
+        params, trace, delta, weights=weights, row_sums=sums, transport=transport
+    )
+
+
+def scaled_deltas(
+    params: Params,
+    trace: Trace,
+    delta: jax.Array,
+    *,
+    weights: ArrayLike | None = None,
+    row_sums: jax.Array | None = None,
+    transport: Transport = backprop,
+) -> Deltas:
+    """The deltas below any delta_L, each sample times what it counts in J.
+
+    Args:
+      params, trace, weights, transport: as in `deltas`.
+      delta, row_sums: as in `scaled_output`.
+
+    Returns:
+      The deltas, linear in ``delta``.
+    """
+    top = scaled_output(trace, delta, weights, row_sums)
+    down = functools.partial(
+        backward, params, trace, weights=top.weights, transport=transport
+    )
+    (delta,) = top.layers
+    return replace(top, layers=(down if delta.ndim == 2 else jax.vmap(down))(delta))
+
+
+def scaled_output(
+    trace: Trace,
+    delta: jax.Array,
+    weights: ArrayLike | None,
+    row_sums: jax.Array | None = None,
+) -> Deltas:
+    """Any delta_L alone, each sample times what it counts in J: the one place for L2.
+
+    Args:
+      trace, weights: as in `deltas`.
+      delta: delta_L of every sample, a cotangent of the logits, (m, C), or (S, m, C)
+        for S passes; float32 or wider, not yet times s_i.
+      row_sums: t_i, (m,), kept for the R-operator; None for all 1.
+
+    Returns:
+      Deltas of one layer, in the parameters' dtype.
+    """
+    samples, dtype = trace.logits.shape[0], trace.logits.dtype
+    weights = check_weights(weights, samples)
+    scale = sample_scale(weights, samples, delta.dtype)
+    lift = loss_scale(scale, dtype)
+    scaled = per_sample(scale if lift is None else scale * lift, delta) * delta
+    return Deltas(
+        (silence(scaled, weights).astype(dtype),),
+        weights,
+        total_weight(weights, samples, delta.dtype),
+        row_sums,
+        lift,
+    )
 
 
 def backward(
@@ -130,54 +208,110 @@ def backward(
     trace: Trace,
     delta: jax.Array,
     *,
-    activation: Activations = "relu",
+    weights: jax.Array | None = None,
     transport: Transport = backprop,
-) -> Deltas:
+) -> tuple[jax.Array, ...]:
     """B6 and B7 layer by layer, from any delta_L down: the transposed Jacobian of d_L.
 
     Args:
-      params, trace, activation, transport: as in `deltas`.
-      delta: delta_L, a cotangent of the logits, (m, C).
+      params, trace, transport: as in `deltas`.
+      delta: delta_L, (m, C), in the parameters' dtype.
+      weights: w, (m,), or None: rows of weight 0 must stay 0, whatever h' is there.
 
     Returns:
       (delta_1, ..., delta_L), each (m, n_k): linear in ``delta``.
     """
-    hidden = resolve_activations(activation, len(params) - 1)
-    from_the_top = [delta]
-    for k in range(len(hidden), 0, -1):
-        d, a = trace.pre_activations[k - 1], trace.activations[k]
-        cotangent = transport(k, from_the_top[-1], params[k].weight, delta)  # B6
-        cotangent = drop(check_cotangent(k, cotangent, a), trace.masks[k])
-        from_the_top.append(through_activation(hidden[k - 1], d, a, cotangent))  # B7
+    output_delta, from_the_top = delta, [delta]
+    with_the_layer_above = zip(trace.hidden_layers, params[1:], strict=True)
+    for (k, h, d, a, mask), above in reversed(list(with_the_layer_above)):
+        cotangent = transport(k, delta, above.weight, output_delta)  # B6
+        cotangent = drop(check_cotangent(k, cotangent, a), mask)  # D2
+        delta = silence(through_activation(h, d, a, cotangent), weights)  # B7
+        from_the_top.append(delta)
     return tuple(reversed(from_the_top))
 
 
-def gradients(
-    trace: Trace, deltas: Deltas, *, weights: ArrayLike | None = None
-) -> Params:
-    """B4 and B5 for every layer: the contraction of (a_{k-1}, delta_k), and L2's mean.
+def pairs(trace: Trace, deltas: Deltas) -> list[tuple[jax.Array, jax.Array]]:
+    """The pair (a_{k-1}, delta_k) of every layer, dropout applied.
+
+    Every gradient and by-product is a contraction of these pairs. Samples of weight 0
+    are finite in both, whatever the trace holds there.
+
+    Returns:
+      (m, n_{k-1}) and (m, n_k) for k = 1 ... L; deltas as they come.
+    """
+    return [
+        (silence(inputs, deltas.weights), delta)
+        for inputs, delta in zip(trace.layer_inputs, deltas.layers, strict=True)
+    ]
+
+
+def gradients(trace: Trace, deltas: Deltas) -> Params:
+    """B4 and B5 for every layer: the contraction of (a_{k-1}, delta_k).
 
     Args:
       trace: of `forward`.
-      deltas: of `deltas`, already weighted.
-      weights: the w that `deltas` was given, here for the normaliser sum_i w_i alone.
+      deltas: of `deltas`.
 
     Returns:
-      dJ/dparams, in the structure, shapes and dtypes of the parameters; exactly 0 if
-      the weights sum to 0.
+      dJ/dparams, in the structure, shapes, dtypes and shardings of the parameters;
+      exactly 0 if the weights sum to 0.
 
     Raises:
-      ValueError: if trace, deltas and weights do not fit each other.
+      ValueError, TypeError: if trace and deltas do not fit each other.
     """
     check_deltas(trace, deltas)
-    samples = trace.logits.shape[0]
-    total = normaliser(
-        check_weights(weights, samples), samples, accumulation_dtype(trace.logits.dtype)
+    sums = tuple(
+        Layer(weight_gradient(a, delta, where.sharding), bias_gradient(delta))
+        for (a, delta), (where, _) in zip(
+            pairs(trace, deltas), trace.placements, strict=True
+        )
     )
+    return as_gradient(sums, trace, deltas)
+
+
+def as_gradient(sums: Params, trace: Trace, deltas: Deltas) -> Params:
+    """Sums over samples, in float32 or wider, as the gradient of the parameters.
+
+    The power of two that float16 needed leaves, and each sum goes where its parameter
+    lies, in its dtype.
+    """
+
+    def settled(total: jax.Array, where: Placement) -> jax.Array:
+        if deltas.loss_scale is not None:
+            total = total / deltas.loss_scale
+        total = sum_over_shards(place_like(total, where), where)
+        return total.astype(trace.logits.dtype)
+
     return tuple(
-        Layer(weight_gradient(inputs, delta, total), bias_gradient(delta, total))
-        for inputs, delta in zip(trace.layer_inputs, deltas, strict=True)
+        Layer(*map(settled, layer, where))
+        for layer, where in zip(sums, trace.placements, strict=True)
     )
+
+
+def input_gradient(params: Params, trace: Trace, deltas: Deltas) -> jax.Array:
+    """B6 once more, and D2: dJ/dx, for saliency or for a network below this one.
+
+    Args:
+      params: L layers.
+      trace: of `forward` with the same params.
+      deltas: of `deltas` with both.
+
+    Returns:
+      dJ/da_0, (m, n_0), in the parameters' dtype; row i is s_i dl_i/dx_i, and divided
+      by ``deltas.scale`` the gradient of the sample's own loss.
+
+    Raises:
+      ValueError, TypeError: for shapes, dtypes or counts that do not fit.
+    """
+    check_params(params)
+    check_trace(params, trace)
+    check_deltas(trace, deltas)
+    below = drop(carry_back(deltas.layers[0], params[0].weight), trace.masks[0])
+    if deltas.loss_scale is None:
+        return below
+    unscaled = below.astype(deltas.loss_scale.dtype) / deltas.loss_scale
+    return unscaled.astype(below.dtype)
 
 
 def loss(
@@ -193,8 +327,8 @@ def loss(
 
     Args:
       params, x, activation, masks: as in `forward`.
-      targets: integer labels (m,) or distributions (m, C), rows summing to 1.
-      weights: w, (m,), or None for all 1.
+      targets: integer labels (m,) or distributions (m, C).
+      weights: w, (m,), or None for all 1. A row of weight 0 may hold anything.
 
     Returns:
       J, scalar, in nats, float32 or wider; exactly 0 if the weights sum to 0.
@@ -202,8 +336,49 @@ def loss(
     Raises:
       ValueError, TypeError: for shapes, dtypes, names or counts that do not fit.
     """
+    check_params(params)
+    x = check_inputs(params, x)
+    x = silence(x, check_weights(weights, x.shape[0]))
     trace = forward(params, x, activation=activation, masks=masks)
-    return _loss_of_logits(trace.logits, targets, weights)
+    return loss_of_logits(trace.logits, targets, weights)
+
+
+def loss_of_logits(
+    logits: jax.Array, targets: ArrayLike, weights: ArrayLike | None = None
+) -> jax.Array:
+    """L1 and L2 of logits that are known: J, scalar, float32 or wider."""
+    samples, classes = logits.shape
+    targets = check_targets(targets, classes, samples)
+    weights = check_weights(weights, samples)
+    return mean_loss(negative_log_likelihood(logits, targets), weights)
+
+
+@overload
+def value_and_grad(
+    params: Params,
+    x: ArrayLike,
+    targets: ArrayLike,
+    *,
+    activation: Activations = ...,
+    weights: ArrayLike | None = ...,
+    masks: Masks | None = ...,
+    transport: Transport = ...,
+    has_aux: Literal[False] = ...,
+) -> tuple[jax.Array, Params]: ...
+
+
+@overload
+def value_and_grad(
+    params: Params,
+    x: ArrayLike,
+    targets: ArrayLike,
+    *,
+    activation: Activations = ...,
+    weights: ArrayLike | None = ...,
+    masks: Masks | None = ...,
+    transport: Transport = ...,
+    has_aux: Literal[True],
+) -> tuple[tuple[jax.Array, Trace], Params]: ...
 
 
 def value_and_grad(
@@ -214,14 +389,19 @@ def value_and_grad(
     activation: Activations = "relu",
     weights: ArrayLike | None = None,
     masks: Masks | None = None,
-) -> tuple[jax.Array, Params]:
+    transport: Transport = backprop,
+    has_aux: bool = False,
+) -> tuple[jax.Array | tuple[jax.Array, Trace], Params]:
     """J and dJ/dparams, derived by hand: what ``jax.value_and_grad(loss)`` returns.
 
     Args:
       params, x, targets, activation, weights, masks: as in `loss`.
+      transport: what stands for B6; see `handgrad.transport`.
+      has_aux: whether to return the trace as well, for an accuracy from its logits.
 
     Returns:
-      J, scalar, and its gradient in the structure, shapes and dtypes of ``params``.
+      J, scalar, and its gradient in the structure, shapes and dtypes of ``params``;
+      with ``has_aux``, (J, trace) and the gradient.
 
     Raises:
       ValueError, TypeError: for shapes, dtypes, names or counts that do not fit.
@@ -235,12 +415,13 @@ def value_and_grad(
       >>> grads[0].weight.shape, grads[1].bias.shape
       ((4, 8), (3,))
     """
+    x = check_inputs(params, x)
+    x = silence(x, check_weights(weights, x.shape[0]))
     trace = forward(params, x, activation=activation, masks=masks)
-    value = _loss_of_logits(trace.logits, targets, weights)
-    if weights is not None:
-        weights = near_one(jnp.asarray(weights), value.dtype)
-    errors = deltas(params, trace, targets, activation=activation, weights=weights)
-    return value, gradients(trace, errors, weights=weights)
+    value = loss_of_logits(trace.logits, targets, weights)
+    errors = deltas(params, trace, targets, weights=weights, transport=transport)
+    grads = gradients(trace, errors)
+    return ((value, trace) if has_aux else value), grads
 
 
 def predict_proba(
@@ -258,13 +439,3 @@ def predict_proba(
       ValueError, TypeError: for shapes, dtypes, names or counts that do not fit.
     """
     return softmax(forward(params, x, activation=activation).logits)
-
-
-def _loss_of_logits(
-    logits: jax.Array, targets: ArrayLike, weights: ArrayLike | None
-) -> jax.Array:
-    samples, classes = logits.shape
-    targets = check_targets(targets, classes, samples)
-    weights = check_weights(weights, samples)
-    q = as_distribution(targets, classes, accumulation_dtype(logits.dtype), weights)
-    return mean_loss(negative_log_likelihood(logits, q), weights)

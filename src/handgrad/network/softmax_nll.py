@@ -1,54 +1,69 @@
 """The output layer: F3, L1, L2, B1, B2, B3, and what may stand in e(y)'s place.
 
 Everything is computed in float32 or wider, whatever the dtype of the logits. Targets
-are a distribution q (m, C) per sample; a label y is the distribution e(y). With sample
-weights w the objective is J = sum_i w_i l_i / sum_i w_i, which covers class weights,
-label smoothing and padding (w = 0, any label, finite features) in one formula.
+are labels y (m,), or distributions q (m, C) of which e(y) is one. Sample weights w make
+the objective J = sum_i w_i l_i / sum_i w_i; class weights, label smoothing and padding
+(w = 0, and anything in the row) are choices of w and q.
 """
 
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from handgrad.network.checks import check_targets
-from handgrad.network.mean import divide, normaliser, weighted
+from handgrad.network.checks import check_number, check_targets
+from handgrad.network.mean import sample_scale, silence
+from handgrad.network.placement import placement
 from handgrad.network.types import accumulation_dtype
 
 
 def softmax(logits: jax.Array) -> jax.Array:
-    """F3: a_L = softmax(d_L), (m, C) -> (m, C), in float32 or wider."""
+    """F3: a_L = softmax(d_L), (m, C) -> (m, C), in float32 or wider.
+
+    A logit of -inf is a class that cannot be: its probability is exactly 0.
+    """
     return jax.nn.softmax(logits.astype(accumulation_dtype(logits.dtype)), axis=1)
 
 
-def negative_log_likelihood(logits: jax.Array, distribution: jax.Array) -> jax.Array:
+def negative_log_likelihood(logits: jax.Array, targets: jax.Array) -> jax.Array:
     """L1: l = -sum_c q_c ln a_L,c, which is -ln a_L,y for a label.
 
     From the logits, ln a_L = d_L - logsumexp(d_L): a probability that underflows to 0
     has a finite logarithm here.
 
     Args:
-      logits: d_L, (m, C).
-      distribution: q, (m, C), rows sum to 1.
+      logits: d_L, (m, C). A class at -inf adds 0 where its target is 0.
+      targets: labels y (m,), or distributions q (m, C).
 
     Returns:
-      l, (m,), in nats, float32 or wider.
+      l, (m,), in nats, float32 or wider; NaN for a label outside 0 ... C-1.
     """
-    wide = logits.astype(accumulation_dtype(logits.dtype))
-    return -jnp.sum(distribution * jax.nn.log_softmax(wide, axis=1), axis=1)
+    log = log_probabilities(logits, targets)
+    if targets.ndim == 2:
+        return -jnp.sum(targets.astype(log.dtype) * log, axis=1)
+    y, known = _class_of(targets, logits.shape[1])
+    return jnp.where(known, -_entry(log, y), jnp.nan)
+
+
+def log_probabilities(logits: jax.Array, targets: jax.Array) -> jax.Array:
+    """ln a_L, (m, C), as L1 takes it: 0, not -inf, where a distribution has q_c = 0."""
+    log = jax.nn.log_softmax(logits.astype(accumulation_dtype(logits.dtype)), axis=1)
+    if targets.ndim == 1:
+        return log
+    return jnp.where((targets == 0) & jnp.isneginf(log), 0, log)
 
 
 def mean_loss(losses: jax.Array, weights: jax.Array | None = None) -> jax.Array:
-    """L2: J = (1/m) sum_i l_i; with weights, sum_i w_i l_i / sum_i w_i.
+    """L2: J = sum_i s_i l_i, s_i = 1 / m; with weights, s_i = w_i / sum_j w_j.
 
     Args:
       losses: l, (m,).
       weights: w, (m,), or None for all 1.
 
     Returns:
-      J, scalar; exactly 0 if the weights sum to 0.
+      J, scalar; exactly 0 if the weights sum to 0. A loss of weight 0 may be anything.
     """
-    total = jnp.sum(weighted(losses, weights))
-    return divide(total, normaliser(weights, losses.shape[0], losses.dtype))
+    scale = sample_scale(weights, losses.shape[0], losses.dtype)
+    return jnp.sum(scale * silence(losses, weights))
 
 
 def probability_gradient(
@@ -72,50 +87,45 @@ def softmax_jacobian(probabilities: jax.Array) -> jax.Array:
     return probabilities[:, :, None] * (identity[None] - probabilities[:, None, :])
 
 
-def output_delta(probabilities: jax.Array, distribution: jax.Array) -> jax.Array:
-    """B3: dl/dd_L = a_L - e(y), B1 carried through B2 without a division.
+def output_delta(probabilities: jax.Array, targets: jax.Array) -> jax.Array:
+    """B3: dl/dd_L = t a_L - q, B1 carried through B2 without a division.
+
+    t = sum_c q_c; for a label q = e(y), t = 1, and dl/dd_L = a_L - e(y).
 
     Args:
       probabilities: a_L, (m, C).
-      distribution: q, (m, C), rows sum to 1.
+      targets: labels y (m,), or distributions q (m, C), whatever their rows sum to.
 
     Returns:
-      dl_i/dd_L of every sample, (m, C), neither weighted nor divided by m.
-    """
-    return probabilities - distribution
-
-
-def as_distribution(
-    targets: jax.Array,
-    classes: int,
-    dtype: jnp.dtype,
-    weights: jax.Array | None = None,
-) -> jax.Array:
-    """e(y) for labels (m,), the distribution itself for targets (m, C): q, (m, C).
-
-    A label outside 0 ... C-1 gives a row of NaN: under jit a value cannot be refused,
-    but it must not be scored as if it were a class. With weight 0 it is padding, and
-    gives a row of 0.
+      dl_i/dd_L of every sample, (m, C), neither weighted nor divided by m; NaN for a
+      label outside 0 ... C-1.
     """
     if targets.ndim == 2:
-        return targets.astype(dtype)
-    known = (targets >= 0) & (targets < classes)
-    if weights is not None:
-        known = known | ~weights.astype(bool)
-    one_hot = jax.nn.one_hot(targets, classes, dtype=dtype)
-    return jnp.where(known[:, None], one_hot, jnp.nan)
+        q = targets.astype(probabilities.dtype)
+        return jnp.sum(q, axis=1, keepdims=True) * probabilities - q
+    y, known = _class_of(targets, probabilities.shape[1])
+    is_y = _classes(probabilities) == y[:, None]
+    delta = probabilities - is_y.astype(probabilities.dtype)
+    return jnp.where(known[:, None], delta, jnp.nan)
 
 
-def smooth_labels(targets: ArrayLike, classes: int, epsilon: float) -> jax.Array:
+def row_sums(targets: jax.Array, dtype: jnp.dtype) -> jax.Array | None:
+    """t_i = sum_c q_ic, (m,), float32 or wider; None for labels, where all are 1."""
+    return None if targets.ndim == 1 else jnp.sum(targets, axis=1, dtype=dtype)
+
+
+def smooth_labels(targets: ArrayLike, classes: int, epsilon: ArrayLike) -> jax.Array:
     """Label smoothing: q = (1 - epsilon) e(y) + epsilon / C.
 
     Args:
-      targets: labels (m,), or distributions (m, C), which are smoothed likewise.
+      targets: labels (m,), or distributions (m, C), which are smoothed likewise:
+        (1 - epsilon) q + epsilon t / C, so that their rows keep their sums t.
       classes: C.
       epsilon: the probability spread evenly over all classes, in [0, 1].
 
     Returns:
-      q, (m, C), float32 or wider; pass it as `targets`.
+      q, (m, C), float32 or wider; pass it as `targets`. The row of a label outside
+      0 ... C-1 is NaN, and so is the loss, unless the weight of the sample is 0.
 
     Raises:
       ValueError: if epsilon is outside [0, 1], or targets do not have C columns.
@@ -126,11 +136,11 @@ def smooth_labels(targets: ArrayLike, classes: int, epsilon: float) -> jax.Array
       >>> smooth_labels(jnp.array([1]), classes=2, epsilon=0.5).tolist()
       [[0.25, 0.75]]
     """
-    if not 0 <= epsilon <= 1:
-        raise ValueError(f"`epsilon` must be in [0, 1], got {epsilon}.")
     targets = check_targets(targets, classes)
-    q = as_distribution(targets, classes, _wide(targets))
-    return (1 - epsilon) * q + epsilon / classes
+    q = _as_distribution(targets, classes)
+    epsilon = check_number("epsilon", epsilon, q.dtype, at_least=0, at_most=1)
+    evenly = jnp.sum(q, axis=1, keepdims=True) / classes
+    return (1 - epsilon) * q + epsilon * evenly
 
 
 def class_weights(targets: ArrayLike, per_class: ArrayLike) -> jax.Array:
@@ -141,7 +151,9 @@ def class_weights(targets: ArrayLike, per_class: ArrayLike) -> jax.Array:
       per_class: c, (C,), the weight of each class.
 
     Returns:
-      w, (m,), float32 or wider; pass it as `weights`.
+      w, (m,), float32 or wider; pass it as `weights`, multiplied with what else weighs
+      the samples. A label outside 0 ... C-1, or a row that is not finite, weighs 1: it
+      makes the loss NaN unless a 0 is multiplied to it.
 
     Raises:
       ValueError: if per_class is not a vector, or targets do not have C columns.
@@ -157,8 +169,47 @@ def class_weights(targets: ArrayLike, per_class: ArrayLike) -> jax.Array:
             f"got {per_class.shape}."
         )
     targets = check_targets(targets, per_class.shape[0])
-    q = as_distribution(targets, per_class.shape[0], _wide(targets))
-    return q @ per_class.astype(q.dtype)
+    per_class = per_class.astype(_wide(targets))
+    if targets.ndim == 1:
+        y, known = _class_of(targets, per_class.shape[0])
+        return jnp.where(known, per_class[y], 1)
+    known = jnp.all(jnp.isfinite(targets), axis=1)
+    return jnp.where(known, targets.astype(per_class.dtype) @ per_class, 1)
+
+
+def _class_of(labels: jax.Array, classes: int) -> tuple[jax.Array, jax.Array]:
+    """Labels of any integer dtype as int32, and whether each is in 0 ... C-1.
+
+    A label that is no class becomes 0, for whoever asks no further. Under jit a value
+    cannot be refused, but it must not be scored as if it were a class.
+    """
+    if jnp.iinfo(labels.dtype).bits < 32:  # C itself may not fit into uint8
+        labels = labels.astype(jnp.int32)
+    known = (labels >= 0) & (labels < classes)
+    return jnp.where(known, labels, 0).astype(jnp.int32), known
+
+
+def _classes(rows: jax.Array) -> jax.Array:
+    """0 ... C-1 as a row, (1, C)."""
+    return jnp.arange(rows.shape[1], dtype=jnp.int32)[None, :]
+
+
+def _entry(rows: jax.Array, y: jax.Array) -> jax.Array:
+    """Entry y_i of row i, (m,)."""
+    where = placement(rows).sharding
+    if where is None or where.spec[1] is None:
+        return jnp.take_along_axis(rows, y[:, None], axis=1)[:, 0]
+    # The classes of one row lie on several devices: a sum may cross them.
+    return jnp.sum(jnp.where(_classes(rows) == y[:, None], rows, 0), axis=1)
+
+
+def _as_distribution(targets: jax.Array, classes: int) -> jax.Array:
+    """e(y) for labels (m,), the distribution itself for targets (m, C): q, (m, C)."""
+    if targets.ndim == 2:
+        return targets.astype(_wide(targets))
+    y, known = _class_of(targets, classes)
+    one_hot = jax.nn.one_hot(y, classes, dtype=_wide(targets))
+    return jnp.where(known[:, None], one_hot, jnp.nan)
 
 
 def _wide(targets: jax.Array) -> jnp.dtype:

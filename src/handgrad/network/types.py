@@ -6,17 +6,18 @@ is used as ``a @ weight + bias``; no transpose is stored.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
+from handgrad.network.activations import Activation
+from handgrad.network.mean import sample_scale
+from handgrad.network.placement import Placement
+
 Masks = tuple[jax.Array | None, ...]
 """One dropout mask (m, n_{k-1}) per layer input a_{k-1}; None where nothing drops."""
-
-Deltas = tuple[jax.Array, ...]
-"""(Delta_1, ..., Delta_L): the per-sample errors dl_i/dd_k, each (m, n_k)."""
-
 
 Transport = Callable[[int, jax.Array, jax.Array, jax.Array], jax.Array]
 """How the error reaches a_k: (k, delta_{k+1}, W_{k+1}, delta_L) -> (m, n_k), as B6."""
@@ -29,20 +30,39 @@ class Layer(NamedTuple):
     bias: jax.Array  # (n_out,)
 
 
+Placements = tuple[tuple[Placement, Placement], ...]
+"""Where W_k and b_k lie, for every layer."""
+
 Params = tuple[Layer, ...]
 """(layer 1, ..., layer L). Gradients have this structure, these shapes and dtypes."""
 
 
-class Trace(NamedTuple):
-    """What the forward pass leaves for the backward pass.
+class Hidden(NamedTuple):
+    """What the trace holds of hidden layer k, under one index."""
+
+    k: int
+    h: Activation
+    d: jax.Array  # d_k, (m, n_k)
+    a: jax.Array  # a_k = h(d_k), (m, n_k)
+    mask: jax.Array | None  # r_k, (m, n_k), of the input of layer k + 1
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Trace:
+    """What the forward pass leaves for the backward pass: a pytree.
 
     F1 needs its input again (B4), F2 its pre-activation and its value (B7), and F3 its
-    logits (B3). Nothing else is kept.
+    logits (B3). Nothing else is kept, but for what must not be said twice: the hidden
+    activations, and on a mesh where the parameters lie. Both are static: part of the
+    structure and not of the leaves, so `jax.jit` compiles once for each.
     """
 
     activations: tuple[jax.Array, ...]  # a_0 = x, a_1 ... a_{L-1}, each (m, n_k)
     pre_activations: tuple[jax.Array, ...]  # d_1 ... d_L, each (m, n_k)
     masks: Masks  # one per layer input a_0 ... a_{L-1}
+    hidden: tuple[Activation, ...] = field(metadata={"static": True})  # L - 1 of them
+    placements: Placements = field(metadata={"static": True})  # of W_k and b_k
 
     @property
     def logits(self) -> jax.Array:
@@ -53,6 +73,48 @@ class Trace(NamedTuple):
     def layer_inputs(self) -> tuple[jax.Array, ...]:
         """What each layer multiplied its weight with: a_{k-1}, dropout applied."""
         return tuple(map(drop, self.activations, self.masks))
+
+    @property
+    def hidden_layers(self) -> tuple[Hidden, ...]:
+        """Layers 1 ... L-1."""
+        return tuple(
+            Hidden(k, *layer)
+            for k, layer in enumerate(
+                zip(
+                    self.hidden,
+                    self.pre_activations[:-1],
+                    self.activations[1:],
+                    self.masks[1:],
+                    strict=True,
+                ),
+                start=1,
+            )
+        )
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Deltas:
+    """The errors of every sample at every layer, and the factor that each has in J.
+
+    Row i of ``layers[k-1]`` is s_i dl_i/dd_k, where s_i = w_i / sum_j w_j is the factor
+    of sample i in J: the gradient of J is their plain contraction with the inputs (B4,
+    B5). A dtype whose exponent is narrower than float32's (float16) cannot hold that
+    product, and its layers are larger by the power of two ``loss_scale``.
+    """
+
+    layers: tuple[jax.Array, ...]  # loss_scale s_i dl_i/dd_k, each (m, n_k)
+    weights: jax.Array | None  # w, (m,); None for all 1
+    total: jax.Array  # sum_i w_i, or m: scalar, float32 or wider
+    row_sums: jax.Array | None = None  # t_i = sum_c q_ic, (m,); None for labels: all 1
+    loss_scale: jax.Array | None = None  # scalar, a power of two; None for 1
+
+    @property
+    def scale(self) -> jax.Array:
+        """s, (m,), float32 or wider: what sample i counts in J, summing to 1 or 0."""
+        samples = self.layers[0].shape[-2]
+        scale = sample_scale(self.weights, samples, self.total.dtype)
+        return jnp.broadcast_to(scale, (samples,))
 
 
 def drop(value: jax.Array, mask: jax.Array | None) -> jax.Array:

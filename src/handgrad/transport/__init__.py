@@ -14,7 +14,6 @@ from handgrad.transport.feedback import (
 from handgrad.transport.feedback import feedback_alignment as feedback_alignment
 from handgrad.transport.feedback import init_direct_feedback as init_direct_feedback
 from handgrad.transport.feedback import init_feedback as init_feedback
-from handgrad.transport.feedback import kolen_pollack as kolen_pollack
 from handgrad.transport.feedback import (
     kolen_pollack_gradients as kolen_pollack_gradients,
 )

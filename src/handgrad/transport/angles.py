@@ -41,4 +41,5 @@ def _angle(gradient: Layer, exact: Layer) -> jax.Array:
 def _unit(layer: Layer) -> jax.Array:
     flat = jnp.concatenate([layer.weight.ravel(), layer.bias])
     flat = flat.astype(accumulation_dtype(flat.dtype))
+    flat = flat / jnp.max(jnp.abs(flat))  # squares of 1e-25 would underflow
     return flat / jnp.linalg.norm(flat)

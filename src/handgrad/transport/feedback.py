@@ -52,20 +52,24 @@ def _draw(key: jax.Array, params: Params, shapes: list[tuple[int, ...]]) -> Feed
 
 
 def feedback_alignment(feedback: Feedback) -> Transport:
-    """dl/da_k = B_k delta_{k+1}, layer by layer through fixed random matrices.
+    """dl/da_k = B_k delta_{k+1}, layer by layer through matrices of their own.
+
+    Fixed ones are feedback alignment. Matrices that learn, by the updates of
+    `kolen_pollack_gradients`, are the method of Kolen and Pollack.
 
     Args:
       feedback: of `init_feedback`.
 
     Source: Lillicrap et al. 2016, "Random synaptic feedback weights support error
-    backpropagation for deep learning".
+    backpropagation for deep learning"; Akrout et al. 2019, "Deep learning without
+    weight transport".
     """
 
     def transport(
         k: int, delta: jax.Array, weight: jax.Array, output_delta: jax.Array
     ) -> jax.Array:
-        del weight, output_delta
-        return carry_back(delta, feedback[k - 1])
+        b_k = matrix_of(feedback, k, weight.shape, top=delta is output_delta)
+        return carry_back(delta, b_k)
 
     return transport
 
@@ -83,21 +87,11 @@ def direct_feedback_alignment(feedback: Feedback) -> Transport:
     def transport(
         k: int, delta: jax.Array, weight: jax.Array, output_delta: jax.Array
     ) -> jax.Array:
-        del delta, weight
-        return carry_back(output_delta, feedback[k - 1])
+        shape = (weight.shape[0], output_delta.shape[1])
+        b_k = matrix_of(feedback, k, shape, top=delta is output_delta)
+        return carry_back(output_delta, b_k)
 
     return transport
-
-
-def kolen_pollack(feedback: Feedback) -> Transport:
-    """Feedback alignment whose matrices learn: pair it with `kolen_pollack_gradients`.
-
-    Args:
-      feedback: of `init_feedback`, trained along with the parameters.
-
-    Source: Akrout et al. 2019, "Deep learning without weight transport".
-    """
-    return feedback_alignment(feedback)
 
 
 def kolen_pollack_gradients(gradients: Params) -> Feedback:
@@ -107,7 +101,8 @@ def kolen_pollack_gradients(gradients: Params) -> Feedback:
     are the same, so the decay of rate r per step shrinks B_k - W_{k+1} by 1 - r.
 
     Args:
-      gradients: of `handgrad.gradients`, from deltas carried back by `kolen_pollack`.
+      gradients: of `handgrad.gradients`, from deltas carried back by
+        `feedback_alignment` through these matrices.
 
     Returns:
       One matrix per hidden layer, (n_k, n_{k+1}).
@@ -115,3 +110,33 @@ def kolen_pollack_gradients(gradients: Params) -> Feedback:
     Source: Akrout et al. 2019, "Deep learning without weight transport".
     """
     return tuple(layer.weight for layer in gradients[1:])
+
+
+def matrix_of(
+    feedback: Feedback, k: int, shape: tuple[int, ...], *, top: bool
+) -> jax.Array:
+    """B_k, (n_k, ...).
+
+    Args:
+      feedback: (B_1, ..., B_{L-1}).
+      k: the hidden layer, 1 ... L-1.
+      shape: what B_k must have.
+      top: whether layer k is the last hidden one, so that L - 1 = k is known.
+
+    Raises:
+      ValueError: if there is another number of matrices than hidden layers, or B_k has
+        another shape.
+    """
+    if top and len(feedback) != k:
+        raise ValueError(
+            f"`feedback` must have one matrix per hidden layer, {k}, "
+            f"got {len(feedback)}. See `init_feedback`."
+        )
+    b_k = feedback[k - 1]
+    if b_k.shape != shape:
+        raise ValueError(
+            f"`feedback` of hidden layer {k} must have shape {shape}, got {b_k.shape}. "
+            "`feedback_alignment` takes matrices of `init_feedback`, "
+            "`direct_feedback_alignment` those of `init_direct_feedback`."
+        )
+    return b_k

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 
 from handgrad.network.affine import carry_back
 from handgrad.network.types import Transport
-from handgrad.transport.feedback import Feedback
+from handgrad.transport.feedback import Feedback, matrix_of
 
 _normal = jax.nn.initializers.glorot_normal()
 
@@ -48,8 +48,8 @@ def sign_symmetric_fixed(feedback: Feedback) -> Transport:
     def transport(
         k: int, delta: jax.Array, weight: jax.Array, output_delta: jax.Array
     ) -> jax.Array:
-        del output_delta
-        return carry_back(delta, jnp.abs(feedback[k - 1]) * jnp.sign(weight))
+        b_k = matrix_of(feedback, k, weight.shape, top=delta is output_delta)
+        return carry_back(delta, jnp.abs(b_k) * jnp.sign(weight))
 
     return transport
 

@@ -1,0 +1,153 @@
+"""The loss as a function that JAX can differentiate, by the equations derived here.
+
+`jax.grad` of it calls the hand-written rule and nothing else. It asks for every
+derivative of J, so all of them are here: in the parameters (B4, B5), the features (B6),
+the masks (D1), the targets (L1) and the weights (L2).
+"""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+from handgrad.network.activations import Activation, resolve_activations
+from handgrad.network.affine import carry_back
+from handgrad.network.checks import (
+    check_inputs,
+    check_masks,
+    check_params,
+    check_targets,
+    check_weights,
+)
+from handgrad.network.mean import divide, silence
+from handgrad.network.mlp import (
+    Activations,
+    deltas,
+    forward,
+    gradients,
+    input_gradient,
+    loss_of_logits,
+)
+from handgrad.network.softmax_nll import log_probabilities, negative_log_likelihood
+from handgrad.network.types import Deltas, Masks, Params, Trace
+
+
+def loss_by_hand(
+    params: Params,
+    x: ArrayLike,
+    targets: ArrayLike,
+    *,
+    activation: Activations = "relu",
+    weights: ArrayLike | None = None,
+    masks: Masks | None = None,
+) -> jax.Array:
+    """`loss` as a `jax.custom_vjp`: ``jax.grad`` of it is the hand-derived gradient.
+
+    For what differentiates the objective itself: Optax's line searches, a network below
+    this one, ``jax.grad`` in somebody else's training loop. Like every `jax.custom_vjp`
+    it has no forward mode; `value_and_grad` has.
+
+    Args:
+      params, x, targets, activation, weights, masks: as in `loss`.
+
+    Returns:
+      J, scalar, in nats, float32 or wider; exactly 0 if the weights sum to 0.
+
+    Raises:
+      ValueError, TypeError: for shapes, dtypes, names or counts that do not fit.
+
+    Example:
+      >>> from handgrad import init, value_and_grad
+      >>> params = init(jax.random.key(0), (4, 8, 3))
+      >>> x, y = jnp.ones((5, 4)), jnp.array([0, 1, 2, 0, 1])
+      >>> grads = jax.grad(loss_by_hand)(params, x, y)
+      >>> bool((grads[0].weight == value_and_grad(params, x, y)[1][0].weight).all())
+      True
+    """
+    check_params(params)
+    x = check_inputs(params, x)
+    samples, classes = x.shape[0], params[-1].bias.shape[0]
+    targets = check_targets(targets, classes, samples)
+    weights = check_weights(weights, samples)
+    x = silence(x, weights)
+    masks = check_masks(params, masks, samples)
+    hidden = resolve_activations(activation, len(params) - 1)
+    return _loss(hidden, params, x, targets, weights, masks)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _loss(
+    hidden: tuple[Activation, ...],
+    params: Params,
+    x: jax.Array,
+    targets: jax.Array,
+    weights: jax.Array | None,
+    masks: Masks,
+) -> jax.Array:
+    trace = forward(params, x, activation=hidden, masks=masks)
+    return loss_of_logits(trace.logits, targets, weights)
+
+
+Residuals = tuple[Params, Trace, jax.Array, jax.Array | None, jax.Array]
+
+
+def _forward(hidden: tuple[Activation, ...], params: Params, x: Any, *rest: Any) -> Any:
+    targets, weights, masks = rest
+    trace = forward(params, x, activation=hidden, masks=masks)
+    value = loss_of_logits(trace.logits, targets, weights)
+    return value, (params, trace, targets, weights, value)
+
+
+def _backward(
+    hidden: tuple[Activation, ...], residuals: Residuals, cotangent: jax.Array
+) -> tuple[Any, ...]:
+    del hidden
+    params, trace, targets, weights, value = residuals
+    errors = deltas(params, trace, targets, weights=weights)
+    by_hand = (
+        gradients(trace, errors),
+        input_gradient(params, trace, errors),
+        _targets_gradient(trace, errors, targets),
+        _weights_gradient(trace, errors, targets, value),
+        _masks_gradient(params, trace, errors),
+    )
+    return jax.tree.map(lambda leaf: (leaf * cotangent).astype(leaf.dtype), by_hand)
+
+
+_loss.defvjp(_forward, _backward)
+
+
+def _targets_gradient(
+    trace: Trace, errors: Deltas, targets: jax.Array
+) -> jax.Array | None:
+    """L1 and L2: dJ/dq_ic = -s_i ln a_L,c; labels are integers and have none."""
+    if targets.ndim == 1:
+        return None
+    gradient = -errors.scale[:, None] * log_probabilities(trace.logits, targets)
+    return silence(gradient, errors.weights).astype(targets.dtype)
+
+
+def _weights_gradient(
+    trace: Trace, errors: Deltas, targets: jax.Array, value: jax.Array
+) -> jax.Array | None:
+    """L2: dJ/dw_i = (l_i - J) / sum_j w_j; 0 where the weights sum to 0."""
+    weights = errors.weights
+    if weights is None or not jnp.issubdtype(weights.dtype, jnp.floating):
+        return None
+    losses = negative_log_likelihood(trace.logits, targets)
+    return divide(losses - value, errors.total).astype(weights.dtype)
+
+
+def _masks_gradient(params: Params, trace: Trace, errors: Deltas) -> Masks:
+    """D1: dJ/dr_k = a_k * dJ/da~_k, the latter by B6."""
+    gradients = []
+    for a, mask, delta, layer in zip(
+        trace.activations, trace.masks, errors.layers, params, strict=True
+    ):
+        below = silence(a, errors.weights) * carry_back(delta, layer.weight)
+        if errors.loss_scale is not None:
+            below = below / errors.loss_scale.astype(below.dtype)
+        gradients.append(None if mask is None else below)
+    return tuple(gradients)

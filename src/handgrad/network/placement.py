@@ -1,0 +1,111 @@
+"""Where arrays lie on a mesh: what B4 to B6 need to know where sharding is a type.
+
+On a mesh with Explicit axes a product that sums over a sharded axis must be told where
+its result is to lie, and in `jax.shard_map` the gradient of a parameter that all shards
+share is the sum over the shards. JAX's own differentiation has both from the types of
+the parameters; here the trace carries them. On one device, and on meshes with Auto axes
+alone, all of this is empty.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+
+
+class Placement(NamedTuple):
+    """Where an array lies; hashable."""
+
+    sharding: NamedSharding | None  # on a mesh with Explicit axes, else None
+    varying: frozenset[str]  # mesh axes of `jax.shard_map` along which it differs
+
+
+def placement(array: jax.Array) -> Placement:
+    """Where ``array``, traced or not, lies."""
+    kind: Any = jax.typeof(array)
+    explicit = AxisType.Explicit in kind.sharding.mesh.axis_types
+    return Placement(kind.sharding if explicit else None, kind.manual_axis_type.varying)
+
+
+def matmul(
+    rows: jax.Array, columns: jax.Array, dtype: jnp.dtype | None = None
+) -> jax.Array:
+    """``rows @ columns``, lying where the rows of one and the columns of the other do.
+
+    Args:
+      rows: (m, n).
+      columns: (n, p).
+      dtype: of the sums and the result, if not that of the operands.
+
+    Returns:
+      (m, p).
+    """
+    left, right = placement(rows).sharding, placement(columns).sharding
+    sharding = left or right
+    if sharding is not None:
+        row = left.spec[0] if left else None
+        column = right.spec[1] if right else None
+        taken = set(row if isinstance(row, tuple) else (row,))
+        if taken & set(column if isinstance(column, tuple) else (column,)):
+            column = None  # an axis splits the samples, or the units, not both
+        sharding = NamedSharding(sharding.mesh, PartitionSpec(row, column))
+    return jnp.matmul(
+        rows, columns, preferred_element_type=dtype, out_sharding=sharding
+    )
+
+
+def contract(
+    inputs: jax.Array,
+    delta: jax.Array,
+    dtype: jnp.dtype | None = None,
+    sharding: NamedSharding | None = None,
+) -> jax.Array:
+    """``inputs.T @ delta``, a sum over samples.
+
+    Args:
+      inputs: (m, n_in).
+      delta: (m, n_out).
+      dtype: of the sums and the result, if not that of the operands.
+      sharding: where the result is to lie; None for everywhere.
+
+    Returns:
+      (n_in, n_out).
+    """
+    lies = placement(inputs).sharding or placement(delta).sharding
+    if lies is not None and sharding is None:
+        sharding = NamedSharding(lies.mesh, PartitionSpec(None, None))
+    return jnp.matmul(
+        inputs.T, delta, preferred_element_type=dtype, out_sharding=sharding
+    )
+
+
+def place_like(total: jax.Array, where: Placement) -> jax.Array:
+    """A sum over samples, laid out like the parameter that it is the gradient of."""
+    if where.sharding is None:
+        return total
+    return jax.sharding.reshard(total, where.sharding)
+
+
+def sum_over_shards(total: jax.Array, where: Placement) -> jax.Array:
+    """The sum over the shards that share a parameter: what transposes its sharing.
+
+    Args:
+      total: what this shard adds to the gradient.
+      where: the place of the parameter.
+
+    Returns:
+      ``total``, summed over the mesh axes of `jax.shard_map` along which it differs and
+      the parameter does not.
+    """
+    axes = placement(total).varying - where.varying
+    return jax.lax.psum(total, tuple(sorted(axes))) if axes else total
+
+
+def whole_rows(rows: jax.Array) -> jax.Array:
+    """(..., m, n), samples where they lie, and the n numbers of each together."""
+    sharding = placement(rows).sharding
+    if sharding is None:
+        return rows
+    spec = PartitionSpec(*sharding.spec[:-1], None)
+    return jax.sharding.reshard(rows, NamedSharding(sharding.mesh, spec))
