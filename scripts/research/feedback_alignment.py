@@ -48,7 +48,7 @@ class Learned(NamedTuple):
 Way = Callable[[Learned, jax.Array], ways.Transport]
 WAYS: dict[str, Way] = {
     "backprop": lambda learned, key: ways.backprop,
-    "Kolen-Pollack": lambda learned, key: ways.kolen_pollack(learned.feedback),
+    "Kolen-Pollack": lambda learned, key: ways.feedback_alignment(learned.feedback),
     "sign-symmetric, uniform": lambda learned, key: ways.sign_symmetric_uniform(),
     "sign-symmetric, fixed": lambda learned, key: ways.sign_symmetric_fixed(
         learned.feedback
@@ -68,13 +68,12 @@ def gradient_by(way: str, activation: str) -> Any:
 
     def gradient(learned: Learned, x: Any, y: Any, weights: Any, key: Any) -> Any:
         params, feedback = learned
-        options: dict[str, Any] = {"activation": activation, "weights": weights}
         trace = handgrad.forward(params, x, activation=activation)
         transport = WAYS[way](learned, key)
-        errors = handgrad.deltas(params, trace, y, transport=transport, **options)
-        exact = handgrad.deltas(params, trace, y, **options)
-        grads = handgrad.gradients(trace, errors, weights=weights)
-        degrees = ways.angles(grads, handgrad.gradients(trace, exact, weights=weights))
+        errors = handgrad.deltas(params, trace, y, weights=weights, transport=transport)
+        exact = handgrad.deltas(params, trace, y, weights=weights)
+        grads = handgrad.gradients(trace, errors)
+        degrees = ways.angles(grads, handgrad.gradients(trace, exact))
         if way == "Kolen-Pollack":
             feedback = ways.kolen_pollack_gradients(grads)
         else:

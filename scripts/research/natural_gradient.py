@@ -68,8 +68,8 @@ def curved_gradient(params: Any, x: Any, y: Any, weights: Any, key: Any) -> Any:
     errors = handgrad.deltas(params, trace, y, weights=weights)
     columns = byproducts.exact_deltas(params, trace, weights=weights)
     return Curved(
-        handgrad.gradients(trace, errors, weights=weights),
-        byproducts.kronecker_factors(trace, columns, weights=weights),
+        handgrad.gradients(trace, errors),
+        byproducts.kronecker_factors(trace, columns),
     ), None
 
 

@@ -46,7 +46,7 @@ def gradient(params: Any, x: Any, y: Any, weights: Any, key: Any) -> Any:
     """The gradient, and the noise scale of the same batch from the same pass."""
     trace = handgrad.forward(params, x)
     errors = handgrad.deltas(params, trace, y, weights=weights)
-    found = byproducts.collect(trace, errors, ["noise_scale"], weights=weights)
+    found = byproducts.collect(trace, errors, ["noise_scale"])
     return found["gradient"], found["noise_scale"]
 
 

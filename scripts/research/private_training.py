@@ -81,14 +81,11 @@ def train(
         batch = byproducts.poisson_batch(
             batch_key, len(y), settings.sampling_rate, capacity
         )
-        options: dict[str, Any] = {
-            "activation": settings.activation,
-            "weights": batch.weights,
-        }
         trace = handgrad.forward(
             params, x[batch.indices], activation=settings.activation
         )
-        errors = handgrad.deltas(params, trace, y[batch.indices], **options)
+        labels = y[batch.indices]
+        errors = handgrad.deltas(params, trace, labels, weights=batch.weights)
         grads = byproducts.private_gradient(
             noise_key,
             trace,
@@ -96,7 +93,6 @@ def train(
             clip_norm=settings.clip_norm,
             noise_multiplier=sigma,
             expected_batch_size=settings.sampling_rate * len(y),
-            weights=batch.weights,
         )
         updates, opt_state = optimizer.update(grads, opt_state, params)
         return common.State(

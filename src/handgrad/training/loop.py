@@ -9,11 +9,7 @@ import optax
 
 import handgrad
 from handgrad.training.data import Part
-from handgrad.training.objective import (
-    Objective,
-    loss_arguments,
-    with_gradient_by_hand,
-)
+from handgrad.training.objective import Objective, loss_arguments
 from handgrad.training.optimizer import evaluation_params
 
 
@@ -150,17 +146,15 @@ def _step(
         objective, params, y, present=batch.present, key=batch.keys
     )
 
-    def value_and_grad(
-        params: handgrad.Params,
-    ) -> tuple[jax.Array, handgrad.Params]:
-        return handgrad.value_and_grad(params, x, **arguments)
+    (value, trace), grads = handgrad.value_and_grad(
+        params, x, **arguments, has_aux=True
+    )
 
-    value, grads = value_and_grad(params)
-    # The forward pass of value_and_grad once more: XLA computes it once.
-    logits = handgrad.forward(
-        params, x, activation=objective.activation, masks=arguments["masks"]
-    ).logits
-    value_fn = with_gradient_by_hand(value_and_grad)
+    # L-BFGS differentiates the objective itself, and hands it an obj_fn as well.
+    def value_fn(params: handgrad.Params, obj_fn: object = None) -> jax.Array:
+        del obj_fn
+        return handgrad.loss_by_hand(params, x, **arguments)
+
     updates, opt_state = optimizer.update(
         grads,
         opt_state,
@@ -171,6 +165,6 @@ def _step(
         obj_fn=value_fn,
     )
     weight = jnp.sum(arguments["weights"])
-    correct = jnp.sum((batch.present > 0) & (jnp.argmax(logits, axis=1) == y))
+    correct = jnp.sum((batch.present > 0) & (jnp.argmax(trace.logits, axis=1) == y))
     params = cast(handgrad.Params, optax.apply_updates(params, updates))
     return State(params, opt_state), (value * weight, weight, correct)

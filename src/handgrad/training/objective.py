@@ -1,6 +1,5 @@
 """What training minimises on a minibatch: the arguments of `handgrad.loss`."""
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -81,28 +80,6 @@ def loss_arguments(
         "masks": None if key is None else _masks(objective, params, key, len(y)),
         "activation": objective.activation,
     }
-
-
-def with_gradient_by_hand(
-    value_and_grad: Callable[[handgrad.Params], tuple[jax.Array, handgrad.Params]],
-) -> Callable[..., jax.Array]:
-    """The objective as a function that JAX can differentiate, by the given rule.
-
-    Optimisers that differentiate the objective themselves (the line search of L-BFGS)
-    so get the hand-written gradient too.
-
-    Args:
-      value_and_grad: params -> (J, dJ/dparams).
-
-    Returns:
-      params -> J. It ignores obj_fn, which L-BFGS hands on to what it differentiates.
-    """
-    objective = jax.custom_vjp(lambda params: value_and_grad(params)[0])
-    objective.defvjp(
-        value_and_grad,
-        lambda grads, cotangent: (jax.tree.map(lambda g: g * cotangent, grads),),
-    )
-    return lambda params, obj_fn=None: objective(params)
 
 
 def check_gradient_by_hand(
