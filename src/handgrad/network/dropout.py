@@ -81,4 +81,6 @@ def _mask(
     if not is_traced(rate) and rate == 0:
         return None
     kept = jax.random.bernoulli(key, keep, shape)
-    return kept.astype(dtype) * (1 / keep).astype(dtype)
+    # XLA makes a choice of a product with 0 and 1, and NaN would be gone.
+    shown = kept | jnp.isnan(keep)
+    return jnp.where(shown, 1 / keep, 0).astype(dtype)

@@ -136,8 +136,7 @@ def deltas(
     """
     check_params(params)
     check_trace(params, trace)
-    samples, classes = trace.logits.shape
-    targets = check_targets(targets, classes, samples)
+    targets, weights = check_samples(trace.logits, targets, weights)
     probabilities = softmax(trace.logits)
     delta = output_delta(probabilities, targets)  # B3
     sums = row_sums(targets, probabilities.dtype)
@@ -289,6 +288,16 @@ def as_gradient(sums: Params, trace: Trace, deltas: Deltas) -> Params:
     )
 
 
+def check_samples(
+    logits: jax.Array, targets: ArrayLike, weights: ArrayLike | None
+) -> tuple[jax.Array, jax.Array | None]:
+    """Targets and weights as arrays that fit logits (m, C); padding is made finite."""
+    samples, classes = logits.shape
+    targets = check_targets(targets, classes, samples)
+    weights = check_weights(weights, samples)
+    return (silence(targets, weights) if targets.ndim == 2 else targets), weights
+
+
 def input_gradient(params: Params, trace: Trace, deltas: Deltas) -> jax.Array:
     """B6 once more, and D2: dJ/dx, for saliency or for a network below this one.
 
@@ -347,9 +356,7 @@ def loss_of_logits(
     logits: jax.Array, targets: ArrayLike, weights: ArrayLike | None = None
 ) -> jax.Array:
     """L1 and L2 of logits that are known: J, scalar, float32 or wider."""
-    samples, classes = logits.shape
-    targets = check_targets(targets, classes, samples)
-    weights = check_weights(weights, samples)
+    targets, weights = check_samples(logits, targets, weights)
     return mean_loss(negative_log_likelihood(logits, targets), weights)
 
 
