@@ -98,6 +98,29 @@ def test_byproducts_are_timed_beside_their_rivals(
     assert "norms, vmap(grad)" in capsys.readouterr().out
 
 
+def test_byproducts_keep_the_batches_before_ctrl_c(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = load_script("benchmarks/byproducts")
+    jobs = {k: v for k, v in command.jobs().items() if k.startswith("plain gradient")}
+    monkeypatch.setattr(command, "jobs", lambda: jobs)
+    monkeypatch.setattr(command, "NAMED", ())
+    right = command.measure
+
+    def measure(batch: int, rounds: int) -> object:
+        if batch > 2:
+            raise KeyboardInterrupt
+        return right(batch, rounds)
+
+    monkeypatch.setattr(command, "measure", measure)
+    arguments = ["--rounds", "2", "--output", str(tmp_path), "--batches"]
+    assert command.main([*arguments, "2", "4", "6"]) == 0
+    report = json.loads((tmp_path / "byproducts.json").read_text())
+    assert report.keys() == {"jax", "device", "2"}
+    assert "Ended at batch 4, after 0 of 2 rounds." in capsys.readouterr().out
+    assert command.main([*arguments, "4"]) == 1
+
+
 def test_no_false_alarm_among_a_few_right_gradients(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

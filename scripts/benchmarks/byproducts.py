@@ -58,7 +58,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     settings = tyro.cli(Settings, description=__doc__, args=arguments)
     results: dict[int, Found] = {}
     for batch in settings.batches:
-        found, done = measure(batch, settings.rounds)
+        try:
+            found, done = measure(batch, settings.rounds)
+        except KeyboardInterrupt:  # while it compiles
+            found, done = {}, 0
         if done:
             results[batch] = found
             show(batch, found)
