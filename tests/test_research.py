@@ -1,13 +1,12 @@
 """Every research script runs on the digits from its settings, and leaves its files."""
 
-import importlib.util
 import json
 import sys
 from pathlib import Path
 
 import pytest
+from load_script import SCRIPTS, load_script
 
-FOLDER = Path(__file__).parents[1] / "scripts" / "research"
 SMALL: dict[str, list[str]] = {
     "feedback_alignment": ["--epochs", "1", "--hidden", "8", "8", "--seeds", "1"],
     "hard_samples": ["--epochs", "1", "--hidden", "8"],
@@ -28,7 +27,7 @@ SMALL: dict[str, list[str]] = {
 
 
 def test_every_script_is_here() -> None:
-    scripts = {path.stem for path in FOLDER.glob("*.py")} - {"common"}
+    scripts = {path.stem for path in (SCRIPTS / "research").glob("*.py")} - {"common"}
     assert scripts == SMALL.keys()
 
 
@@ -36,15 +35,8 @@ def test_every_script_is_here() -> None:
 def test_script_leaves_its_json_and_its_figure(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.syspath_prepend(FOLDER)
-    path = FOLDER / f"{name}.py"
-    spec = importlib.util.spec_from_file_location(f"research_{name}", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, spec.name, module)
-    spec.loader.exec_module(module)
-    monkeypatch.setattr(sys, "argv", [str(path), "--out", str(tmp_path), *SMALL[name]])
+    module = load_script(f"research/{name}")
+    monkeypatch.setattr(sys, "argv", [name, "--out", str(tmp_path), *SMALL[name]])
     module.main()
     assert (tmp_path / f"{name}.png").stat().st_size > 0
     report = json.loads((tmp_path / f"{name}.json").read_text())

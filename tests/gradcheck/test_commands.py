@@ -1,35 +1,21 @@
 """The commands of the check: tables, pictures, JSON files, and exit statuses."""
 
-import importlib.util
 import json
-import sys
 from pathlib import Path
 from types import ModuleType
 
 import jax
 import pytest
+from load_script import load_script
 
 import handgrad
 
-SCRIPTS = Path(__file__).parents[2] / "scripts"
 SMALL = ["--activations", "tanh", "--depths", "0", "--targets", "labels"]
-
-
-def script(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(
-        f"{name}_script", SCRIPTS / f"{name}.py"
-    )
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture
 def command() -> ModuleType:
-    return script("check_gradients")
+    return load_script("check_gradients")
 
 
 def test_right_network_exits_with_0_and_leaves_its_files(
@@ -93,10 +79,10 @@ def test_activation_that_does_not_exist(command: ModuleType) -> None:
 def test_benchmark_times_a_right_and_two_wrong_gradients(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    benchmark = script("benchmark_gradcheck")
+    benchmark = load_script("benchmarks/gradcheck")
     arguments = ["--widths", "3", "--dtypes", "float64", "--output", str(tmp_path)]
     assert benchmark.main(arguments) == 0
-    (row,) = json.loads((tmp_path / "benchmark_gradcheck.json").read_text())["rows"]
+    (row,) = json.loads((tmp_path / "gradcheck.json").read_text())["rows"]
     assert row["parameters"] == 784 * 3 + 3 + 3 * 3 + 3 + 3 * 10 + 10
     assert all(row[name] > 0 for name in ("grad", "right", "scale", "unknown"))
     assert "2,407" in capsys.readouterr().out

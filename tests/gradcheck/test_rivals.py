@@ -1,28 +1,18 @@
 """The scoreboard is fair: every rival runs, and passes a right gradient in float64."""
 
-import importlib.util
-import sys
-from pathlib import Path
 from types import ModuleType
 
 import jax
 import jax.numpy as jnp
 import pytest
+from load_script import load_script
 
 from handgrad.gradcheck.planted_bugs import BUGS, NETWORKS, problem, right_gradient
-
-SCRIPT = Path(__file__).parents[2] / "scripts" / "gradcheck_rivals.py"
 
 
 @pytest.fixture(scope="module")
 def rivals() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("gradcheck_rivals", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+    return load_script("benchmarks/scoreboard_rivals")
 
 
 def test_rivals_tell_a_right_gradient_from_the_opposite_one(rivals: ModuleType) -> None:

@@ -1,26 +1,29 @@
 """By-products side by side: time and compiled temporary memory, in one run.
 
-    python scripts/benchmark_byproducts.py --out runs/byproducts
+python scripts/benchmarks/byproducts.py                      # five minutes on 2 cores
+python scripts/benchmarks/byproducts.py --rounds 5 --batches 32
 
 784-512-512-10, relu, float32, batches 128 and 1024. Every job starts from (params, x,
 labels), so it holds the forward and the backward pass. Each is done three ways: from
 the deltas of the hand-written pass; from `vmap(grad)`, with m gradients formed; and
 the fair rival, from deltas that autodiff gives with respect to zero perturbations of
 each pre-activation. Every round runs all jobs in a new order; the figure is the median,
-and a ratio is the median of the ratios within a round. Five minutes on 2 CPU cores.
+and a ratio is the median of the ratios within a round. Prints tables, and writes
+byproducts.json and byproducts.png to --output; Ctrl-C ends it early, with the rounds
+that were done till then.
 """
 
-import argparse
-import json
-import operator
-import random
-import statistics
-import time
+import functools
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import jax
+import tyro
 from byproduct_jobs import FORMED, NAMED, RIVAL, SIZES, jobs
+from common import interleave, ratios, summary, write_json
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from rich.console import Console
@@ -29,10 +32,52 @@ from rich.table import Table
 import handgrad
 
 COLOURS = {"": "#1b6ca8", RIVAL: "#e0a030", FORMED: "#b03a2e"}
+FORMED_ROUNDS = 3
+"""Forming the gradients takes seconds at batch 1024."""
+
+Found = dict[str, dict[str, Any]]
 
 
-def measure(batch: int, rounds: int) -> dict[str, dict[str, Any]]:
-    """Medians over rounds in which every job runs once."""
+@dataclass(frozen=True)
+class Settings:
+    """What to time.
+
+    Attributes:
+      rounds: in which every job runs once.
+      batches: sizes, one table each.
+      output: the folder for byproducts.json and byproducts.png.
+    """
+
+    rounds: int = 40
+    batches: tuple[int, ...] = (128, 1024)
+    output: Path = Path("runs/benchmarks")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Time, print, write; 1 if not one round was done."""
+    settings = tyro.cli(Settings, description=__doc__, args=arguments)
+    results: dict[int, Found] = {}
+    for batch in settings.batches:
+        try:
+            found, done = measure(batch, settings.rounds)
+        except KeyboardInterrupt:  # while it compiles
+            found, done = {}, 0
+        if done:
+            results[batch] = found
+            show(batch, found)
+        if done < settings.rounds:
+            print(f"Ended at batch {batch}, after {done} of {settings.rounds} rounds.")
+            break
+    if not results:
+        return 1
+    report = {str(batch): found for batch, found in results.items()}
+    write_json(settings.output, "byproducts", report)
+    draw(results, settings.output / "byproducts.png")
+    return 0
+
+
+def measure(batch: int, rounds: int) -> tuple[Found, int]:
+    """Medians over rounds in which every job runs once, and how many rounds it was."""
     keys = jax.random.split(jax.random.key(batch), 3)
     params = handgrad.init(keys[0], SIZES)
     x = jax.random.uniform(keys[1], (batch, SIZES[0]))
@@ -42,31 +87,36 @@ def measure(batch: int, rounds: int) -> dict[str, dict[str, Any]]:
         name: jax.jit(job).lower(params, x, y).compile()
         for name, (_, job) in all_jobs.items()
     }
-    times: dict[str, list[float]] = {name: [] for name in all_jobs}
-    order = random.Random(0)  # what ran just before must not favour anyone
-    for round_number in range(rounds + 1):
-        for name in order.sample(list(compiled), len(compiled)):
-            if name.endswith(FORMED) and round_number > 3:
-                continue  # seconds each at batch 1024
-            start = time.perf_counter()
-            jax.block_until_ready(compiled[name](params, x, y))
-            if round_number:  # the first round warms up
-                times[name].append(time.perf_counter() - start)
+    works = {name: functools.partial(f, params, x, y) for name, f in compiled.items()}
+    most = {name: FORMED_ROUNDS for name in works if name.endswith(FORMED)}
+    times = interleave(works, rounds=rounds, most=most)
+    done = max(map(len, times.values()))
+    if not done:
+        return {}, 0
     return {
-        name: {
-            "milliseconds": 1e3 * statistics.median(times[name]),
-            "against": against,
-            "ratio": statistics.median(
-                map(operator.truediv, times[name], times[against])
-            ),
-            "temporary_mib": compiled[name].memory_analysis().temp_size_in_bytes
-            / 2**20,
-        }
+        name: row(times[name], times[against], compiled[name]) | {"against": against}
         for name, (against, _) in all_jobs.items()
+    }, done
+
+
+def row(mine: Any, others: Any, compiled: Any) -> dict[str, Any]:
+    """Milliseconds, how many times those of the others that is, and memory."""
+    spent = {name: 1e3 * seconds for name, seconds in summary(mine).items()}
+    ratio = ratios(mine, others)
+    bytes_needed = compiled.memory_analysis().temp_size_in_bytes
+    return {
+        "milliseconds": spent["median"],
+        "milliseconds_tenth": spent["tenth"],
+        "milliseconds_least": spent["least"],
+        "ratio": ratio["median"],
+        "ratio_tenth": ratio["tenth"],
+        "ratio_least": ratio["least"],
+        "temporary_mib": bytes_needed / 2**20,
     }
 
 
-def show(batch: int, found: dict[str, dict[str, Any]]) -> None:
+def show(batch: int, found: Found) -> None:
+    """The table of one batch."""
     table = Table(title=f"784-512-512-10, batch {batch}")
     for column in ("job", "ms", "ratio", "to", "temporary MiB"):
         text = column in ("job", "to")
@@ -82,7 +132,7 @@ def show(batch: int, found: dict[str, dict[str, Any]]) -> None:
     Console(width=110).print(table)
 
 
-def draw(results: dict[int, dict[str, dict[str, Any]]], path: Path) -> None:
+def draw(results: dict[int, Found], path: Path) -> None:
     """Milliseconds per job and batch, by hand and by the rivals, on a log scale."""
     figure = Figure(figsize=(10, 4.2), layout="constrained")
     FigureCanvasAgg(figure)
@@ -112,21 +162,5 @@ def draw(results: dict[int, dict[str, dict[str, Any]]], path: Path) -> None:
     figure.savefig(path, dpi=150)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="By-products side by side.")
-    parser.add_argument("--out", type=Path, default=Path("runs/byproducts"))
-    parser.add_argument("--rounds", type=int, default=40)
-    parser.add_argument("--batches", type=int, nargs="+", default=[128, 1024])
-    arguments = parser.parse_args()
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    results = {}
-    for batch in arguments.batches:
-        results[batch] = measure(batch, arguments.rounds)
-        show(batch, results[batch])
-    report = {"jax": jax.__version__, "device": str(jax.devices()[0]), **results}
-    (arguments.out / "byproducts.json").write_text(json.dumps(report, indent=2))
-    draw(results, arguments.out / "byproducts.png")
-
-
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -6,7 +6,6 @@ rejected the gradient and the seconds that this took; or None where it does not 
 
 import importlib
 import importlib.util
-import time
 import warnings
 from collections.abc import Callable
 from functools import partial
@@ -16,6 +15,7 @@ import chex
 import jax
 import jax.test_util
 import numpy as np
+from common import timed
 from jax.flatten_util import ravel_pytree
 
 from handgrad.gradcheck.planted_bugs import Problem
@@ -28,13 +28,6 @@ class Outcome(NamedTuple):
     rejected: bool
     seconds: float
     raised: str = ""  # the exception's name, where there was one
-
-
-def timed(work: Callable[[], Any]) -> tuple[Any, float]:
-    """What ``work`` returns, and how many seconds it took."""
-    start = time.perf_counter()
-    found = work()
-    return found, time.perf_counter() - start
 
 
 _loss = partial(jax.jit, static_argnums=0)(loss)

@@ -1,19 +1,17 @@
 """How long does a check take? Networks up to ten million parameters, right and wrong.
 
-python scripts/benchmark_gradcheck.py                  # under four minutes on 2 cores
-python scripts/benchmark_gradcheck.py --widths 300 --dtypes float32
+python scripts/benchmarks/gradcheck.py                # under four minutes on 2 cores
+python scripts/benchmarks/gradcheck.py --widths 300 --dtypes float32
 
 784-width-width-10 networks on 64 samples. "right" is handgrad.value_and_grad; "scale"
 has one layer 1.01 times too large; "unknown" is off by a constant everywhere, so that
 every explanation is tried in vain. "right" comes first, so compiling is in its time.
-Prints seconds, also as a multiple of one plain jax.grad, and writes
-benchmark_gradcheck.json to --output.
+Prints seconds, also as a multiple of one plain jax.grad, and writes gradcheck.json to
+--output.
 """
 
-import json
 import sys
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +19,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import tyro
+from common import timed, write_json
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
@@ -39,12 +38,12 @@ class Settings:
     Attributes:
       widths: of the two hidden layers.
       dtypes: of parameters and inputs.
-      output: the folder for benchmark_gradcheck.json.
+      output: the folder for gradcheck.json.
     """
 
     widths: tuple[int, ...] = (100, 600, 2800)
     dtypes: tuple[str, ...] = ("float32", "float64")
-    output: Path = Path("runs/benchmark_gradcheck")
+    output: Path = Path("runs/benchmarks")
 
 
 def right(*point: Any) -> Any:
@@ -70,9 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with Progress(transient=True) as progress:
         rows = [measure(*job) for job in progress.track(jobs, description="checking")]
     Console(width=100).print(table(rows))
-    settings.output.mkdir(parents=True, exist_ok=True)
-    text = json.dumps({"device": str(jax.devices()[0]), "rows": rows}, indent=1)
-    (settings.output / "benchmark_gradcheck.json").write_text(text)
+    write_json(settings.output, "gradcheck", {"rows": rows})
     return 0
 
 
@@ -86,7 +83,7 @@ def measure(width: int, dtype: str) -> Row:
         row: Row = {"parameters": sum(p.size for p in jax.tree.leaves(params))}
         row |= {"dtype": dtype, "grad": min(_grads(params, x, y) for _ in range(3))}
         for gradient in (right, scale, unknown):
-            row[gradient.__name__] = _seconds(
+            _, row[gradient.__name__] = timed(
                 lambda g=gradient: handgrad.check_gradients(
                     handgrad.loss, g, params, x, y
                 )
@@ -95,13 +92,7 @@ def measure(width: int, dtype: str) -> Row:
 
 
 def _grads(*point: Any) -> float:
-    return _seconds(lambda: jax.block_until_ready(jax.grad(handgrad.loss)(*point)))
-
-
-def _seconds(work: Callable[[], Any]) -> float:
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
+    return timed(lambda: jax.block_until_ready(jax.grad(handgrad.loss)(*point)))[1]
 
 
 def table(rows: Sequence[Row]) -> Table:

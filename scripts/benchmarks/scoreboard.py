@@ -1,7 +1,7 @@
 """Plant bugs in a backward pass, and count who finds them: this check and its rivals.
 
-python scripts/gradcheck_scoreboard.py --workers 2           # 20 seeds, about an hour
-python scripts/gradcheck_scoreboard.py --seeds 1 --dtypes float32
+python scripts/benchmarks/scoreboard.py --workers 2         # 20 seeds, about an hour
+python scripts/benchmarks/scoreboard.py --seeds 1 --dtypes float32
 
 Every bug of handgrad.gradcheck.planted_bugs, on every network and dtype where it can
 show, through check_gradients, jax.test_util.check_grads, chex.assert_numerical_grads,
@@ -13,8 +13,8 @@ calls a right gradient wrong.
 """
 
 import contextlib
-import json
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -23,10 +23,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import tyro
-from gradcheck_rivals import RIVALS, VERDICTS, timed
-from gradcheck_summary import draw, failed, print_tables, summarise
+from common import timed, write_json
 from joblib import Parallel, delayed
 from rich.progress import Progress
+from scoreboard_rivals import RIVALS, VERDICTS
+from scoreboard_summary import draw, failed, print_tables, summarise
 
 from handgrad.gradcheck.judge import float64, widen
 from handgrad.gradcheck.planted_bugs import (
@@ -68,12 +69,12 @@ class Settings:
     dtypes: tuple[str, ...] = ("float32", "float64", "bfloat16")
     rivals: bool = True
     workers: int = 1
-    output: Path = Path("runs/gradcheck_scoreboard")
+    output: Path = Path("runs/benchmarks")
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Run, print, write; 1 if something was missed or wrongly accused."""
-    settings = tyro.cli(Settings, description=__doc__)
+    settings = tyro.cli(Settings, description=__doc__, args=arguments)
     needs = sorted({bug.needs for bug in BUGS})
     # Seeds run fastest: JAX's caches hold what one network compiles, not all of them.
     jobs = list(product(settings.dtypes, NETWORKS, needs, range(settings.seeds)))
@@ -89,9 +90,7 @@ def main() -> int:
         return 1
     summary = summarise(rows)
     print_tables(summary)
-    settings.output.mkdir(parents=True, exist_ok=True)
-    text = json.dumps({"summary": summary, "rows": rows}, indent=1, default=str)
-    (settings.output / "scoreboard.json").write_text(text)
+    write_json(settings.output, "scoreboard", {"summary": summary, "rows": rows})
     draw(summary).savefig(settings.output / "scoreboard.png", dpi=130)
     return int(failed(summary))
 

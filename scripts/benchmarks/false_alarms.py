@@ -1,7 +1,7 @@
 """How often does the check call a right gradient wrong? Random networks, all right.
 
-python scripts/gradcheck_false_alarms.py                  # 1,000 gradients, 20 minutes
-python scripts/gradcheck_false_alarms.py --number 50 --seed 1
+python scripts/benchmarks/false_alarms.py               # 1,000 gradients, 20 minutes
+python scripts/benchmarks/false_alarms.py --number 50 --seed 1
 
 Draws sizes, activation, dtype, batch, targets, weights and scale of the inputs at
 random, and checks handgrad.value_and_grad, eager or compiled, against handgrad.loss.
@@ -11,7 +11,6 @@ with 1 if there is a false alarm.
 """
 
 import contextlib
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import tyro
+from common import write_json
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
@@ -48,7 +48,7 @@ class Settings:
 
     number: int = 1000
     seed: int = 0
-    output: Path = Path("runs/gradcheck_false_alarms")
+    output: Path = Path("runs/benchmarks")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -65,9 +65,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         console.print(row)
     console.print(table(rows))
     console.print(f"false alarms: {len(alarms)} of {len(rows)}")
-    settings.output.mkdir(parents=True, exist_ok=True)
-    text = json.dumps({"false_alarms": len(alarms), "rows": rows}, indent=1)
-    (settings.output / "false_alarms.json").write_text(text)
+    found = {"false_alarms": len(alarms), "rows": rows}
+    write_json(settings.output, "false_alarms", found)
     return int(bool(alarms))
 
 

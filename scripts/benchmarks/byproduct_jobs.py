@@ -1,4 +1,4 @@
-"""The jobs of benchmark_byproducts.py: each by-product by hand, and by its rivals."""
+"""The jobs of byproducts.py: each by-product by hand, and by its rivals."""
 
 from collections.abc import Callable
 from typing import Any

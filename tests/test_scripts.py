@@ -1,0 +1,149 @@
+"""Every command explains itself, and the benchmarks share their timing."""
+
+import json
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+from load_script import SCRIPTS, load_script
+
+PARTS = {"common", "byproduct_jobs", "scoreboard_rivals", "scoreboard_summary"}
+COMMANDS = [
+    str(path.relative_to(SCRIPTS).with_suffix(""))
+    for folder in (SCRIPTS, SCRIPTS / "benchmarks", SCRIPTS / "research")
+    for path in sorted(folder.glob("*.py"))
+    if path.stem not in PARTS
+]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_of_every_command(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", [f"{name}.py", "--help"])
+    with pytest.raises(SystemExit) as stopped:
+        load_script(name).main()
+    assert stopped.value.code in (None, 0)
+    printed = capsys.readouterr().out
+    assert "usage: " in printed
+    assert len(printed.splitlines()) > 8
+
+
+@pytest.fixture(scope="module")
+def common() -> ModuleType:
+    return load_script("benchmarks/common")
+
+
+def test_every_round_runs_all_in_an_order_of_its_own(common: ModuleType) -> None:
+    ran: list[str] = []
+    works = {name: lambda n=name: ran.append(n) for name in "abc"}
+    times = common.interleave(works, rounds=20, most={"c": 2}, seed=1)
+    assert {name: len(spent) for name, spent in times.items()} == {
+        "a": 20,
+        "b": 20,
+        "c": 2,
+    }
+    assert all(spent.min() > 0 for spent in times.values())
+    warm_up, first, second = ran[:3], ran[3:6], ran[6:9]
+    assert set(warm_up) == set(first) == set(second) == set("abc")
+    later = {tuple(ran[i : i + 2]) for i in range(9, len(ran), 2)}
+    assert later == {("a", "b"), ("b", "a")}
+    again = list(ran)
+    ran.clear()
+    common.interleave(works, rounds=20, most={"c": 2}, seed=1)
+    assert ran == again
+
+
+@pytest.mark.parametrize(("calls", "rounds"), [(1, 0), (3, 0), (4, 1), (7, 2)])
+def test_ctrl_c_keeps_the_rounds_that_were_done(
+    common: ModuleType, calls: int, rounds: int
+) -> None:
+    left = iter(range(calls))
+
+    def work() -> None:
+        if next(left, None) is None:
+            raise KeyboardInterrupt
+
+    times = common.interleave({"a": work, "b": work}, rounds=9)
+    assert [len(spent) for spent in times.values()] == [rounds, rounds]
+
+
+def test_summaries_and_ratios(common: ModuleType) -> None:
+    mine = np.array([2.0, 2.0, 6.0])
+    others = np.array([1.0, 2.0, 2.0, 100.0])
+    found = common.summary(np.arange(11.0))
+    assert found == {"median": 5.0, "tenth": 1.0, "least": 0.0}
+    found = common.ratios(mine, others)  # over the three rounds that both have
+    assert found == pytest.approx({"median": 2.0, "tenth": 2.0 / 1.2, "least": 2.0})
+
+
+def test_byproducts_are_timed_beside_their_rivals(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = load_script("benchmarks/byproducts")
+    jobs = {k: v for k, v in command.jobs().items() if k.startswith(("plain", "norms"))}
+    monkeypatch.setattr(command, "jobs", lambda: jobs)
+    monkeypatch.setattr(command, "NAMED", ("norms",))
+    arguments = ["--rounds", "5", "--batches", "2", "--output", str(tmp_path)]
+    assert command.main(arguments) == 0
+    report = json.loads((tmp_path / "byproducts.json").read_text())
+    assert report["2"].keys() == jobs.keys()
+    for name, row in report["2"].items():
+        assert row["against"] == jobs[name][0]
+        assert 0 < row["milliseconds_least"] <= row["milliseconds"]
+        assert row["ratio"] == 1 or name != row["against"]
+    assert (tmp_path / "byproducts.png").stat().st_size > 1000
+    assert "norms, vmap(grad)" in capsys.readouterr().out
+
+
+def test_byproducts_keep_the_batches_before_ctrl_c(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = load_script("benchmarks/byproducts")
+    jobs = {k: v for k, v in command.jobs().items() if k.startswith("plain gradient")}
+    monkeypatch.setattr(command, "jobs", lambda: jobs)
+    monkeypatch.setattr(command, "NAMED", ())
+    right = command.measure
+
+    def measure(batch: int, rounds: int) -> object:
+        if batch > 2:
+            raise KeyboardInterrupt
+        return right(batch, rounds)
+
+    monkeypatch.setattr(command, "measure", measure)
+    arguments = ["--rounds", "2", "--output", str(tmp_path), "--batches"]
+    assert command.main([*arguments, "2", "4", "6"]) == 0
+    report = json.loads((tmp_path / "byproducts.json").read_text())
+    assert report.keys() == {"jax", "device", "2"}
+    assert "Ended at batch 4, after 0 of 2 rounds." in capsys.readouterr().out
+    assert command.main([*arguments, "4"]) == 1
+
+
+def test_no_false_alarm_among_a_few_right_gradients(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = load_script("benchmarks/false_alarms")
+    assert command.main(["--number", "2", "--output", str(tmp_path)]) == 0
+    report = json.loads((tmp_path / "false_alarms.json").read_text())
+    assert (report["false_alarms"], len(report["rows"])) == (0, 2)
+    assert "false alarms: 0 of 2" in capsys.readouterr().out
+
+
+def test_scoreboard_counts_what_each_tool_caught(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = load_script("benchmarks/scoreboard")
+    chosen = [bug for bug in command.BUGS if bug.name == "b3_sign"]
+    monkeypatch.setattr(command, "BUGS", chosen)
+    monkeypatch.setattr(command, "NETWORKS", command.NETWORKS[:1])
+    arguments = ["--seeds", "1", "--dtypes", "float64", "--output", str(tmp_path)]
+    assert command.main(arguments) == 0
+    found = json.loads((tmp_path / "scoreboard.json").read_text())["summary"]
+    assert (found["missed"], found["alarms"]) == ([], [])
+    for tool in ("check_gradients", "check_grads", "allclose 1e-5"):
+        counts = found["tools"]["float64"][tool]
+        assert (counts["caught"], counts["above"], counts["right"]) == (1, 1, 1)
+    assert (tmp_path / "scoreboard.png").stat().st_size > 1000
+    assert "1 planted bugs" in capsys.readouterr().out
