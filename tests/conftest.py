@@ -1,8 +1,13 @@
-"""What all tests share: the examples of hypothesis, and the programs of JAX."""
+"""What all tests share: four devices, the examples of hypothesis, and programs."""
+
+import os
 
 import jax
 import pytest
 from hypothesis import settings
+
+if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
+    jax.config.update("jax_num_cpu_devices", 4)  # for the tests of meshes
 
 settings.register_profile("handgrad", derandomize=True, deadline=None, max_examples=20)
 settings.load_profile("handgrad")

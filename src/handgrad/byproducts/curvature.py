@@ -99,7 +99,7 @@ def deltas_of_roots(
     check_trace(params, trace)
     p = softmax(trace.logits)
     columns = jnp.eye(p.shape[1], dtype=p.dtype)[:, None, :] - p[None]
-    columns = columns * jnp.sqrt(p).T[:, :, None]
+    columns = columns * jnp.sqrt(whole_rows(p)).T[:, :, None]
     if sums is not None:
         columns = columns * jnp.sqrt(per_sample(sums, columns))
 

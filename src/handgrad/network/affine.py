@@ -7,7 +7,7 @@ counts in J is already in its delta, so nothing is divided here.
 import jax
 import jax.numpy as jnp
 
-from handgrad.network.placement import contract, matmul
+from handgrad.network.placement import beside, contract, matmul
 from handgrad.network.types import accumulation_dtype
 
 
@@ -22,7 +22,8 @@ def affine(inputs: jax.Array, weight: jax.Array, bias: jax.Array) -> jax.Array:
     Returns:
       d_k, (m, n_out).
     """
-    return matmul(inputs, weight) + bias[None, :]
+    product = matmul(inputs, weight)
+    return product + beside(bias, product)[None, :]
 
 
 def weight_gradient(

@@ -24,13 +24,20 @@ from handgrad.network.checks import (
 from handgrad.network.mean import divide, silence
 from handgrad.network.mlp import (
     Activations,
-    deltas,
+    check_samples,
     forward,
     gradients,
     input_gradient,
     loss_of_logits,
+    scaled_deltas,
 )
-from handgrad.network.softmax_nll import log_probabilities, negative_log_likelihood
+from handgrad.network.placement import place_like, placement, sum_over_shards
+from handgrad.network.softmax_nll import (
+    log_probabilities,
+    negative_log_likelihood,
+    output_delta,
+    softmax,
+)
 from handgrad.network.types import Deltas, Masks, Params, Trace
 
 
@@ -105,39 +112,56 @@ def _backward(
 ) -> tuple[Any, ...]:
     del hidden
     params, trace, targets, weights, value = residuals
-    errors = deltas(params, trace, targets, weights=weights)
+    # The cotangent of J enters where the mean does, at the output.
+    targets, _ = check_samples(trace.logits, targets, weights)
+    delta = output_delta(softmax(trace.logits), targets) * cotangent
+    errors = scaled_deltas(params, trace, delta, weights=weights)
     by_hand = (
         gradients(trace, errors),
         input_gradient(params, trace, errors),
-        _targets_gradient(trace, errors, targets),
-        _weights_gradient(trace, errors, targets, value),
+        _targets_gradient(trace, errors, targets, cotangent),
+        _weights_gradient(trace, errors, targets, value, cotangent),
         _masks_gradient(params, trace, errors),
     )
-    return jax.tree.map(lambda leaf: (leaf * cotangent).astype(leaf.dtype), by_hand)
+
+    def laid_out(like: jax.Array, gradient: jax.Array | None) -> jax.Array | None:
+        if gradient is None:  # of integers, or of what was not given
+            return None
+        where = placement(like)
+        return sum_over_shards(place_like(gradient, where), where)
+
+    arguments = (params, trace.activations[0], targets, weights, trace.masks)
+    return jax.tree.map(laid_out, arguments, by_hand, is_leaf=lambda leaf: leaf is None)
 
 
 _loss.defvjp(_forward, _backward)
 
 
 def _targets_gradient(
-    trace: Trace, errors: Deltas, targets: jax.Array
+    trace: Trace, errors: Deltas, targets: jax.Array, cotangent: jax.Array
 ) -> jax.Array | None:
     """L1 and L2: dJ/dq_ic = -s_i ln a_L,c; labels are integers and have none."""
     if targets.ndim == 1:
         return None
-    gradient = -errors.scale[:, None] * log_probabilities(trace.logits, targets)
+    log = log_probabilities(trace.logits, targets)
+    gradient = -cotangent * errors.scale[:, None] * log
     return silence(gradient, errors.weights).astype(targets.dtype)
 
 
 def _weights_gradient(
-    trace: Trace, errors: Deltas, targets: jax.Array, value: jax.Array
+    trace: Trace,
+    errors: Deltas,
+    targets: jax.Array,
+    value: jax.Array,
+    cotangent: jax.Array,
 ) -> jax.Array | None:
     """L2: dJ/dw_i = (l_i - J) / sum_j w_j; 0 where the weights sum to 0."""
     weights = errors.weights
     if weights is None or not jnp.issubdtype(weights.dtype, jnp.floating):
         return None
-    losses = negative_log_likelihood(trace.logits, targets)
-    return divide(losses - value, errors.total).astype(weights.dtype)
+    losses = silence(negative_log_likelihood(trace.logits, targets), weights)
+    gradient = divide(cotangent * (losses - value), errors.total)
+    return gradient.astype(weights.dtype)
 
 
 def _masks_gradient(params: Params, trace: Trace, errors: Deltas) -> Masks:

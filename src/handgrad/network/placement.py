@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.sharding import AxisType, NamedSharding, PartitionSpec
+from jax.sharding import AxisType, NamedSharding
+from jax.sharding import PartitionSpec as P
 
 
 class Placement(NamedTuple):
@@ -49,10 +50,18 @@ def matmul(
         taken = set(row if isinstance(row, tuple) else (row,))
         if taken & set(column if isinstance(column, tuple) else (column,)):
             column = None  # an axis splits the samples, or the units, not both
-        sharding = NamedSharding(sharding.mesh, PartitionSpec(row, column))
+        sharding = NamedSharding(sharding.mesh, P(row, column))
     return jnp.matmul(
         rows, columns, preferred_element_type=dtype, out_sharding=sharding
     )
+
+
+def beside(row: jax.Array, rows: jax.Array) -> jax.Array:
+    """A vector (n,), laid out like the columns of ``rows``, (m, n)."""
+    lies = placement(rows).sharding
+    if lies is None or placement(row).sharding is None:
+        return row
+    return jax.sharding.reshard(row, NamedSharding(lies.mesh, P(lies.spec[1])))
 
 
 def contract(
@@ -74,7 +83,7 @@ def contract(
     """
     lies = placement(inputs).sharding or placement(delta).sharding
     if lies is not None and sharding is None:
-        sharding = NamedSharding(lies.mesh, PartitionSpec(None, None))
+        sharding = NamedSharding(lies.mesh, P(None, None))
     return jnp.matmul(
         inputs.T, delta, preferred_element_type=dtype, out_sharding=sharding
     )
@@ -107,5 +116,5 @@ def whole_rows(rows: jax.Array) -> jax.Array:
     sharding = placement(rows).sharding
     if sharding is None:
         return rows
-    spec = PartitionSpec(*sharding.spec[:-1], None)
+    spec = P(*sharding.spec[:-1], None)
     return jax.sharding.reshard(rows, NamedSharding(sharding.mesh, spec))

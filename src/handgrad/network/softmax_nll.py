@@ -172,7 +172,8 @@ def class_weights(targets: ArrayLike, per_class: ArrayLike) -> jax.Array:
     per_class = per_class.astype(_wide(targets))
     if targets.ndim == 1:
         y, known = _class_of(targets, per_class.shape[0])
-        return jnp.where(known, per_class[y], 1)
+        per_sample = per_class.at[y].get(out_sharding=placement(y).sharding)
+        return jnp.where(known, per_sample, 1)
     known = jnp.all(jnp.isfinite(targets), axis=1)
     return jnp.where(known, targets.astype(per_class.dtype) @ per_class, 1)
 

@@ -34,12 +34,19 @@ def angles(gradients: Params, exact: Params) -> jax.Array:
 
 def _angle(gradient: Layer, exact: Layer) -> jax.Array:
     u, v = _unit(gradient), _unit(exact)
-    half = jnp.arctan2(jnp.linalg.norm(u - v), jnp.linalg.norm(u + v))
-    return jnp.degrees(2 * half)
+    apart = _norm(jax.tree.map(jnp.subtract, u, v))
+    together = _norm(jax.tree.map(jnp.add, u, v))
+    return jnp.degrees(2 * jnp.arctan2(apart, together))
 
 
-def _unit(layer: Layer) -> jax.Array:
-    flat = jnp.concatenate([layer.weight.ravel(), layer.bias])
-    flat = flat.astype(accumulation_dtype(flat.dtype))
-    flat = flat / jnp.max(jnp.abs(flat))  # squares of 1e-25 would underflow
-    return flat / jnp.linalg.norm(flat)
+def _unit(layer: Layer) -> Layer:
+    wide = jax.tree.map(lambda leaf: leaf.astype(accumulation_dtype(leaf.dtype)), layer)
+    # To 1 first: the squares of 1e-25 underflow, those of 1e25 overflow.
+    largest = jnp.maximum(*(jnp.max(jnp.abs(leaf)) for leaf in wide))
+    near_one = jax.tree.map(lambda leaf: leaf / largest, wide)
+    norm = _norm(near_one)
+    return jax.tree.map(lambda leaf: leaf / norm, near_one)
+
+
+def _norm(layer: Layer) -> jax.Array:
+    return jnp.sqrt(sum(jnp.sum(leaf * leaf) for leaf in layer))

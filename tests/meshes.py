@@ -1,0 +1,78 @@
+"""Meshes of four devices, and a network and its batch laid out on them."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+import handgrad as hg
+
+SIZES = (4, 8, 8, 4)
+LAYOUTS = ("data", "model", "both", "fsdp")
+
+
+class Laid(NamedTuple):
+    """A problem on a mesh; `plain` is the same on one device."""
+
+    mesh: Mesh
+    params: hg.Params
+    x: jax.Array
+    labels: jax.Array
+    soft: jax.Array
+    weights: jax.Array
+    plain: tuple[Any, ...]  # params, x, labels, soft, weights
+
+    @property
+    def problem(self) -> tuple[Any, ...]:
+        return self.params, self.x, self.labels, self.soft, self.weights
+
+
+def lay(layout: str, kind: AxisType) -> Laid:
+    """Samples, units, or both split; "fsdp" splits both along the same axis.
+
+    In "model" and "both" the first weight is split by its outputs, the second by its
+    inputs, and so on, as Megatron does: the sums over units cross the devices.
+    """
+    shape = {"data": (4, 1), "model": (1, 4), "both": (2, 2), "fsdp": (4, 1)}[layout]
+    mesh = jax.make_mesh(shape, ("data", "model"), axis_types=(kind,) * 2)
+    random = np.random.default_rng(0)
+
+    def normal(*shape: int) -> np.ndarray:
+        return random.normal(size=shape)
+
+    params = tuple(
+        hg.Layer(normal(n, n_out) / n**0.5, normal(n_out))
+        for n, n_out in zip(SIZES[:-1], SIZES[1:], strict=True)
+    )
+    labels = random.integers(4, size=8).astype("int32")
+    soft = np.abs(normal(8, 4))
+    weights = np.array([1, 2, 0, 0.5, 1, 3, 1, 0])
+    plain = (params, normal(8, 4), labels, soft, weights)
+
+    def put(array: Any, *spec: Any) -> jax.Array:
+        return jax.device_put(array, NamedSharding(mesh, P(*spec)))
+
+    def layer(k: int, layer: hg.Layer) -> hg.Layer:
+        if layout == "fsdp":
+            return hg.Layer(put(layer.weight, None, "data"), put(layer.bias, "data"))
+        if layout == "data":
+            return hg.Layer(put(layer.weight), put(layer.bias))
+        if k % 2 == 0:
+            return hg.Layer(put(layer.weight, None, "model"), put(layer.bias, "model"))
+        return hg.Layer(put(layer.weight, "model", None), put(layer.bias))
+
+    samples = [put(array, "data") for array in plain[1:]]
+    laid = tuple(layer(k, each) for k, each in enumerate(params))
+    plain = jax.tree.map(jnp.asarray, plain)
+    return Laid(mesh, laid, *samples, plain)
+
+
+def lies_like(tree: Any, params: Any) -> bool:
+    """Whether each array is laid out as the parameter in its place."""
+    return all(
+        came.sharding.is_equivalent_to(leaf.sharding, leaf.ndim)
+        for came, leaf in zip(*map(jax.tree.leaves, (tree, params)), strict=True)
+    )

@@ -1,0 +1,171 @@
+"""Meshes of four devices, Auto and Explicit, and `jax.shard_map`.
+
+On one device the same functions give what must come; where a layout moves sums across
+devices, it comes to rounding.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from helpers import GRADIENT, assert_close
+from jax.sharding import AxisType
+from jax.sharding import PartitionSpec as P
+from meshes import LAYOUTS, lay, lies_like
+
+import handgrad as hg
+from handgrad import transport
+
+KINDS = [AxisType.Auto, AxisType.Explicit]
+Problem = tuple[Any, ...]  # params, x, labels, soft targets, weights
+
+
+def steps(params: Any, x: Any, labels: Any, soft: Any, weights: Any) -> Any:
+    trace = hg.forward(params, x, activation="gelu")
+    errors = hg.deltas(params, trace, soft, weights=weights)
+    return hg.gradients(trace, errors), hg.input_gradient(params, trace, errors)
+
+
+def of_labels(params: Any, x: Any, labels: Any, soft: Any, weights: Any) -> Any:
+    value, grads = hg.value_and_grad(params, x, labels, weights=weights)
+    return grads, value
+
+
+def by_autodiff(params: Any, x: Any, labels: Any, soft: Any, weights: Any) -> Any:
+    return jax.grad(hg.loss)(params, x, labels), hg.predict_proba(params, x)
+
+
+def by_rule(params: Any, x: Any, labels: Any, soft: Any, weights: Any) -> Any:
+    def loss(params: Any, x: Any, soft: Any, weights: Any) -> jax.Array:
+        return hg.loss_by_hand(params, x, soft, weights=weights, activation="tanh")
+
+    return jax.grad(loss, argnums=(0, 1, 2, 3))(params, x, soft, weights)
+
+
+def helpers(params: Any, x: Any, labels: Any, soft: Any, weights: Any) -> Any:
+    per_class = jnp.arange(1.0, 5, dtype=x.dtype)
+    smooth = hg.smooth_labels(labels, 4, 0.1).astype(x.dtype)
+    w = hg.class_weights(labels, per_class).astype(x.dtype)
+    w = w * hg.class_weights(soft, per_class)
+    return hg.value_and_grad(params, x, smooth, weights=w)[::-1]
+
+
+def other_ways(params: Any, x: Any, labels: Any, soft: Any, weights: Any) -> Any:
+    key = jax.random.key(0)
+    ways = [
+        transport.feedback_alignment(transport.init_feedback(key, params)),
+        transport.direct_feedback_alignment(
+            transport.init_direct_feedback(key, params)
+        ),
+        transport.sign_symmetric_uniform(),
+    ]
+    grads = [hg.value_and_grad(params, x, soft, transport=way)[1] for way in ways]
+    return *grads, transport.angles(*grads[:2])
+
+
+@pytest.mark.parametrize(
+    "function", [steps, of_labels, by_autodiff, by_rule, helpers, other_ways]
+)
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+def test_on_a_mesh_the_same_comes_and_lies_where_the_parameters_do(
+    kind: AxisType, layout: str, function: Callable[..., Any]
+) -> None:
+    laid = lay(layout, kind)
+    expected = jax.jit(function)(*laid.plain)
+    with jax.set_mesh(laid.mesh):
+        came = jax.jit(function)(*laid.problem)
+    assert_close(jax.device_get(came), jax.device_get(expected), GRADIENT)
+    if kind is AxisType.Explicit:
+        assert lies_like(came[0], laid.params)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_on_an_explicit_mesh_it_works_without_jit(layout: str) -> None:
+    laid = lay(layout, AxisType.Explicit)
+    expected = of_labels(*laid.plain)
+    with jax.set_mesh(laid.mesh):
+        came = of_labels(*laid.problem)
+    assert_close(jax.device_get(came), jax.device_get(expected), GRADIENT)
+    assert lies_like(came[0], laid.params)
+
+
+@pytest.mark.parametrize("checked", [True, False])
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+def test_in_shard_map_it_is_what_autodiff_gives(kind: AxisType, checked: bool) -> None:
+    """With check_vma JAX sums the gradient of shared parameters over the shards."""
+    laid = lay("data", kind)
+    split = (P(), P("data"), P("data"), P("data"), P("data"))
+
+    def in_shards(function: Callable[..., Any]) -> Any:
+        def of_shard(*problem: Any) -> Any:
+            params, x, labels, _, weights = problem
+            value, grads = function(params, x, labels, weights=weights)
+            if not checked:
+                grads = jax.lax.psum(grads, "data")
+            return jax.lax.psum(value, "data"), grads
+
+        mapped = jax.shard_map(
+            of_shard,
+            mesh=laid.mesh,
+            in_specs=split,
+            out_specs=(P(), P()),
+            check_vma=checked,
+        )
+        with jax.set_mesh(laid.mesh):
+            return jax.device_get(jax.jit(mapped)(*laid.problem))
+
+    expected = in_shards(jax.value_and_grad(hg.loss))
+    assert_close(in_shards(hg.value_and_grad), expected, GRADIENT)
+    assert_close(in_shards(jax.value_and_grad(hg.loss_by_hand)), expected, GRADIENT)
+
+
+def test_in_shard_map_a_mean_over_all_samples_is_two_sums() -> None:
+    """The recipe of docs/derivation.md: w_i over the sum of all weights."""
+    laid = lay("data", AxisType.Auto)
+    expected = of_labels(*laid.plain)
+
+    def of_shard(params: Any, x: Any, labels: Any, soft: Any, weights: Any) -> Any:
+        del soft
+        here = jnp.sum(weights)
+        share = here / jax.lax.psum(here, "data")
+
+        def part(params: Any) -> jax.Array:
+            return share * hg.loss_by_hand(params, x, labels, weights=weights)
+
+        value, grads = jax.value_and_grad(part)(params)
+        return grads, jax.lax.psum(value, "data")
+
+    split = (P(), *[P("data")] * 4)
+    mapped = jax.shard_map(
+        of_shard, mesh=laid.mesh, in_specs=split, out_specs=(P(), P())
+    )
+    came = jax.device_get(jax.jit(mapped)(*laid.problem))
+    assert_close(came, jax.device_get(expected), GRADIENT)
+
+
+def test_parameters_of_each_shard_keep_gradients_of_their_own() -> None:
+    """An ensemble: parameters differ along the axis, and nothing is summed."""
+    laid = lay("data", AxisType.Auto)
+    params, x, labels, *_ = laid.plain
+    many = jax.tree.map(lambda leaf: jnp.stack([leaf * k for k in range(1, 5)]), params)
+
+    def of_shard(many: Any, x: Any, labels: Any) -> Any:
+        one = jax.tree.map(lambda leaf: leaf[0], many)
+        grads = hg.value_and_grad(one, x, labels)[1]
+        return jax.tree.map(lambda leaf: leaf[None], grads)
+
+    mapped = jax.shard_map(
+        of_shard, mesh=laid.mesh, in_specs=(P("data"), P(), P()), out_specs=P("data")
+    )
+    expected = jax.vmap(lambda params: hg.value_and_grad(params, x, labels)[1])(many)
+    assert_close(jax.device_get(jax.jit(mapped)(many, x, labels)), expected, GRADIENT)
+
+
+def test_four_devices_are_there() -> None:
+    assert len(jax.devices()) >= 4
+    assert len(lay("data", AxisType.Auto).x.sharding.device_set) == 4
+    assert np.all(lay("data", AxisType.Explicit).plain[1] == lay("fsdp", KINDS[0]).x)
