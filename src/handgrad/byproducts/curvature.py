@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import NamedSharding, PartitionSpec
 from jax.typing import ArrayLike
 
 from handgrad.byproducts.moments import second_moment
@@ -20,7 +21,7 @@ from handgrad.network.checks import check_params, check_targets, check_trace
 from handgrad.network.mean import per_sample
 from handgrad.network.mlp import deltas as deltas_of
 from handgrad.network.mlp import scaled_deltas
-from handgrad.network.placement import contract, placement, whole_rows
+from handgrad.network.placement import placement, whole_rows
 from handgrad.network.softmax_nll import row_sums, softmax
 from handgrad.network.types import Deltas, Params, Trace, accumulation_dtype
 
@@ -144,25 +145,28 @@ def kronecker_factors(trace: Trace, deltas: Deltas) -> tuple[KroneckerFactors, .
 def _input_factor(a: jax.Array, deltas: Deltas) -> jax.Array:
     """sum_i s_i (a; 1) (a; 1)^T."""
     rows = jnp.pad(whole_rows(a), ((0, 0), (0, 1)), constant_values=1)
-    return _gram(rows, rows * per_sample(deltas.scale, rows))
+    return _gram(rows[None], (rows * per_sample(deltas.scale, rows))[None])
 
 
 def _delta_factor(delta: jax.Array, deltas: Deltas) -> jax.Array:
     """sum_i s_i delta delta^T, summed over the leading axis too."""
-    width = delta.shape[-1]
     delta = whole_rows(delta)
-    rows = unscale(delta, deltas)
-    return _gram(rows.reshape(-1, width), delta.reshape(-1, width))
+    return _gram(unscale(delta, deltas), delta)
 
 
 def _gram(rows: jax.Array, scaled: jax.Array) -> jax.Array:
-    """R^T S, symmetric because S is R with its rows scaled: one quarter is a copy.
+    """R^T S over all rows (S, m, n), symmetric because S is R with its rows scaled.
 
-    With few rows the products cost less than putting the quarters together.
+    With many rows one quarter is a copy: it costs less than its product.
     """
-    samples, width = rows.shape
-    if samples < 512 or width < 128 or placement(rows).sharding is not None:
-        return contract(rows, scaled)
+    lies = placement(rows).sharding
+    if lies is not None:
+        everywhere = NamedSharding(lies.mesh, PartitionSpec(None, None))
+        return jnp.einsum("smi,smj->ij", rows, scaled, out_sharding=everywhere)
+    width = rows.shape[-1]
+    rows, scaled = rows.reshape(-1, width), scaled.reshape(-1, width)
+    if rows.shape[0] < 512 or width < 128:
+        return rows.T @ scaled
     left, right = slice(None, width // 2), slice(width // 2, None)
     corner = rows[:, left].T @ scaled[:, right]
     return jnp.block(
