@@ -44,7 +44,7 @@ def lay(layout: str, kind: AxisType) -> Laid:
         return random.normal(size=shape)
 
     params = tuple(
-        hg.Layer(normal(n, n_out) / n**0.5, normal(n_out))
+        hg.Layer(jnp.asarray(normal(n, n_out) / n**0.5), jnp.asarray(normal(n_out)))
         for n, n_out in zip(SIZES[:-1], SIZES[1:], strict=True)
     )
     labels = random.integers(4, size=8).astype("int32")
@@ -64,10 +64,10 @@ def lay(layout: str, kind: AxisType) -> Laid:
             return hg.Layer(put(layer.weight, None, "model"), put(layer.bias, "model"))
         return hg.Layer(put(layer.weight, "model", None), put(layer.bias))
 
-    samples = [put(array, "data") for array in plain[1:]]
+    x, labels, soft, weights = (put(array, "data") for array in plain[1:])
     laid = tuple(layer(k, each) for k, each in enumerate(params))
     plain = jax.tree.map(jnp.asarray, plain)
-    return Laid(mesh, laid, *samples, plain)
+    return Laid(mesh, laid, x, labels, soft, weights, plain)
 
 
 def lies_like(tree: Any, params: Any) -> bool:
