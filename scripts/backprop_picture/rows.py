@@ -30,7 +30,7 @@ ALPHA, WEIGHT, PRE, HIDDEN, END = (210, 620), (322, 730), (430, 835), 525, 945
 
 OUTER: Pieces = (("$a$", "a"), (r"$\delta^{\!\!\top}$", "delta"))
 CONTRACTIONS: tuple[tuple[str, Pieces, str], ...] = (
-    ("gradient", (("mean of", "ink"), *OUTER), "B4, B5"),
+    ("gradient", (("sum of", "ink"), *OUTER), "B4, B5"),
     (
         "per-sample norms",
         ((r"$\Vert a\Vert$", "a"), (r"$\Vert\delta\Vert$", "delta")),
