@@ -36,6 +36,11 @@ class Split:
         """The leaves that have a gradient, in order."""
         return [self.leaves[i] for i in self.floating]
 
+    @property
+    def floating_paths(self) -> list[str]:
+        """The names of the leaves that have a gradient, in order."""
+        return [self.paths[i] for i in self.floating]
+
     def merge(self, values: Sequence[Any]) -> Tree:
         """The tree with its floating leaves replaced, in order, by ``values``."""
         leaves = list(self.leaves)
