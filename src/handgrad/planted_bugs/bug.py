@@ -8,7 +8,7 @@ import jax
 
 from handgrad.gradcheck import Variant
 from handgrad.planted_bugs.backward import Nonlinearity, Steps, Tape, backward, record
-from handgrad.planted_bugs.change import Change, Where, everywhere
+from handgrad.planted_bugs.change import Change, Value, Where, after, everywhere
 
 Spoils = Callable[[int, str, int], bool]
 """(k, "weight" or "bias", L) -> whether that leaf is wrong."""
@@ -68,6 +68,21 @@ class Bug:
         """The bug as an entry of a catalogue for `check_gradients`."""
         explanation = f"{self.equation}: {self.says}."
         return Variant(self.name, self.cause, explanation, self.gradient(h))
+
+
+def summed(
+    kind: str, *, wrong: Callable[[Tape, Value], Value], at: Where = everywhere, **bug
+) -> Bug:
+    """A bug in the sum over the samples, B4 or B5, of some layers, and only there.
+
+    Args:
+      kind: "weight" or "bias".
+      wrong: the tape and the right sum -> the wrong one.
+      at: the layers.
+      bug: the other fields of `Bug`.
+    """
+    spoils = weights(at) if kind == "weight" else biases(at)
+    return Bug(change=after(kind, wrong, at), spoils=spoils, **bug)
 
 
 def gradient_of(h: Nonlinearity, steps: Steps) -> Callable[..., Any]:

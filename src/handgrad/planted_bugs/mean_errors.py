@@ -1,29 +1,21 @@
 """Bugs in the biases, B5, in the mean of L2, and in the order of the leaves."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax.numpy as jnp
 
 from handgrad.planted_bugs.backward import Leaves, Tape
-from handgrad.planted_bugs.bug import Bug, biases, weights
+from handgrad.planted_bugs.bug import Bug, biases, summed, weights
 from handgrad.planted_bugs.change import (
-    Value,
-    Where,
     after,
-    everywhere,
     first,
     last,
     put,
 )
 
-
-def b5(
-    *, wrong: Callable[[Tape, Value], Value], at: Where = everywhere, **bug: Any
-) -> Bug:
-    """The sum of B5 changed in some layers: given the tape and the right one."""
-    change = after("bias", wrong, at)
-    return Bug(equation="B5", change=change, spoils=biases(at), **bug)
+b5 = partial(summed, "bias", equation="B5")
 
 
 def l2(*, total: Callable[[Tape], Any], **bug: Any) -> Bug:

@@ -11,12 +11,12 @@ from handgrad.planted_bugs.bug import Bug, both, weights
 from handgrad.planted_bugs.change import Value, after, before, first, previous, put
 
 
-def summed(*, dtype: jnp.dtype, **bug: Any) -> Bug:
+def narrow_sum(*, dtype: jnp.dtype, **bug: Any) -> Bug:
     """B4 with factors and sum in ``dtype``."""
 
     def weight(t: Tape, k: int, delta: Value) -> Value:
-        narrow = t.a[k - 1].T.astype(dtype) @ delta.astype(dtype)
-        return narrow.astype(delta.dtype)
+        total = t.a[k - 1].T.astype(dtype) @ delta.astype(dtype)
+        return total.astype(delta.dtype)
 
     change = put(weight=weight)
     return Bug(
@@ -68,7 +68,7 @@ def _momentum(t: Tape, leaves: Leaves) -> Leaves:
 
 
 STALE_ERRORS = (
-    summed(
+    narrow_sum(
         name="bfloat16_sum", says="summed in bfloat16", dtype=jnp.bfloat16, needs="wide"
     ),
     rounded(
@@ -83,7 +83,7 @@ STALE_ERRORS = (
         dtype=jnp.float16,
         needs="wide",
     ),
-    summed(
+    narrow_sum(
         name="float32_sum", says="summed in float32", dtype=jnp.float32, needs="float64"
     ),
     elsewhere(

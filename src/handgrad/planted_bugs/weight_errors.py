@@ -1,29 +1,22 @@
 """Bugs in the weights of a layer: B4."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax.numpy as jnp
 
 from handgrad.planted_bugs.backward import Leaves, Tape
-from handgrad.planted_bugs.bug import Bug, weights
+from handgrad.planted_bugs.bug import Bug, summed, weights
 from handgrad.planted_bugs.change import (
     Value,
-    Where,
     after,
-    everywhere,
     first,
     last,
     put,
 )
 
-
-def b4(
-    *, wrong: Callable[[Tape, Value], Value], at: Where = everywhere, **bug: Any
-) -> Bug:
-    """The sum of B4 changed in some layers: given the tape and the right one."""
-    change = after("weight", wrong, at)
-    return Bug(equation="B4", change=change, spoils=weights(at), **bug)
+b4 = partial(summed, "weight", equation="B4")
 
 
 def penalty(*, slope: Callable[[Value], Value], **bug: Any) -> Bug:
