@@ -5,9 +5,9 @@ import io
 import re
 from pathlib import Path
 
-from handgrad.gradcheck.causes import CAUSES
-from handgrad.gradcheck.planted_bugs import BUGS
-from handgrad.gradcheck.tolerance import PROJECTED, SAFETY, SHARED, STRICT
+from handgrad.gradcheck.causes.claims import CAUSES
+from handgrad.gradcheck.reference.tolerance import PROJECTED, SAFETY, SHARED, STRICT
+from handgrad.planted_bugs import BUGS
 
 PAGE = (Path(__file__).parents[2] / "docs" / "gradcheck.md").read_text("utf-8")
 BLOCKS = re.findall(

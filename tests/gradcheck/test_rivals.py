@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from handgrad.gradcheck.planted_bugs import BUGS, NETWORKS, problem, right_gradient
+from handgrad.planted_bugs import BUGS, NETWORKS, problem, right_gradient
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "gradcheck_rivals.py"
 

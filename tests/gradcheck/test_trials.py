@@ -6,9 +6,6 @@ import numpy as np
 from gradcheck.cases import BIAS, WEIGHT, check, leaf_of, loss, point, right, spoiled
 
 from handgrad import check_gradients
-from handgrad.gradcheck import Leaf, Report
-from handgrad.gradcheck.question import Question
-from handgrad.gradcheck.trials import MOVE, merge, move
 
 
 def wrong_off_zero(params, *args):
@@ -59,71 +56,6 @@ def test_same_key_same_report() -> None:
     gradient = spoiled(weight=lambda g: g + 0.01)
     one, two = (check(gradient, trials=2, key=jax.random.key(4)) for _ in range(2))
     assert str(one) == str(two)
-
-
-def test_move_is_a_tenth_of_each_leaf_and_keeps_dtypes() -> None:
-    params, x, y = point(jnp.bfloat16)
-    params["bias"] = jnp.zeros_like(params["bias"])
-    moved = move(Question(loss, right, params, (x, y)), jax.random.key(0)).params
-    assert {leaf.dtype for leaf in moved.values()} == {jnp.dtype(jnp.bfloat16)}
-    step = np.asarray(moved["weight"], np.float64) - np.asarray(params["weight"])
-    share = np.linalg.norm(step) / np.linalg.norm(np.asarray(params["weight"], float))
-    assert 0.5 * MOVE < share < 2 * MOVE
-    assert np.asarray(moved["bias"]).all()
-
-
-def test_move_to_the_last_digit() -> None:
-    with jax.enable_x64(True):
-        key = jax.random.key(7)
-        params = {"a": jnp.array([3.0, -4.0]), "b": jnp.ones(3), "c": jnp.zeros(2)}
-        moved = move(Question(loss, right, params, ()), key).params
-        generator = np.random.default_rng([0, 7])
-        steps = {"a": np.sqrt(12.5), "b": 1.0, "c": np.sqrt(12.5)}
-        for name, leaf in params.items():
-            noise = generator.standard_normal(leaf.shape)
-            expected = np.asarray(leaf) + 0.1 * steps[name] * noise
-            np.testing.assert_allclose(moved[name], expected, rtol=1e-12)
-
-
-def test_parameters_that_are_all_zero_are_moved_like_ones() -> None:
-    with jax.enable_x64(True):
-        params = {"a": jnp.zeros(2)}
-        moved = move(Question(loss, right, params, ()), jax.random.key(7)).params["a"]
-        noise = np.random.default_rng([0, 7]).standard_normal(2)
-        np.testing.assert_allclose(moved, 0.1 * noise, rtol=1e-12)
-
-
-def _leaf(verdict, cause=None, excess=0.5) -> Leaf:
-    return Leaf("a", verdict, excess=excess, cause=cause)
-
-
-def test_merged_report_keeps_the_worst_finding() -> None:
-    leaves = [
-        _leaf("right"),
-        _leaf("wrong", "unknown", 1e9),
-        _leaf("wrong", "sign", 3.0),
-        _leaf("untested"),
-    ]
-    merged = merge([Report((leaf,), notes=("n",)) for leaf in leaves])
-    assert merged.leaves == (leaves[2],)  # a cause that is told counts for more
-    assert merged.notes == ("n",)
-
-
-def test_merged_report_keeps_the_largest_error_of_equal_findings() -> None:
-    leaves = [_leaf("wrong", "sign", excess) for excess in (np.nan, 2.0, 9.0, 0.0)]
-    assert merge([Report((leaf,)) for leaf in leaves]).leaves == (leaves[2],)
-    endless = _leaf("wrong", "sign", np.inf)
-    merged = merge([Report((leaf,)) for leaf in (leaves[1], endless, leaves[2])])
-    assert merged.leaves == (endless,)
-    nothing = [_leaf("right", None, excess) for excess in (np.nan, 1e-3)]
-    assert merge([Report((leaf,)) for leaf in nothing]).leaves == (nothing[1],)
-    equal = [_leaf("right", None, excess) for excess in (np.nan, 0.0)]
-    assert merge([Report((leaf,)) for leaf in equal]).leaves[0] is equal[0]
-
-
-def test_merged_report_names_the_judge_of_the_point_given() -> None:
-    reports = [Report((_leaf("right"),), judge=dtype) for dtype in "ab"]
-    assert merge(reports).judge == "a"
 
 
 def test_bias_is_reported_once_for_all_trials() -> None:

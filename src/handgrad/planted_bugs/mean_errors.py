@@ -8,12 +8,7 @@ import jax.numpy as jnp
 
 from handgrad.planted_bugs.backward import Leaves, Tape
 from handgrad.planted_bugs.bug import Bug, biases, summed, weights
-from handgrad.planted_bugs.change import (
-    after,
-    first,
-    last,
-    put,
-)
+from handgrad.planted_bugs.change import after, first, last, put
 
 b5 = partial(summed, "bias", equation="B5")
 

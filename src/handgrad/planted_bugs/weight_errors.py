@@ -8,13 +8,7 @@ import jax.numpy as jnp
 
 from handgrad.planted_bugs.backward import Leaves, Tape
 from handgrad.planted_bugs.bug import Bug, summed, weights
-from handgrad.planted_bugs.change import (
-    Value,
-    after,
-    first,
-    last,
-    put,
-)
+from handgrad.planted_bugs.change import Value, after, first, last, put
 
 b4 = partial(summed, "weight", equation="B4")
 

@@ -91,10 +91,9 @@ def noise_of_loss(point: Point, value: float) -> float:
     """
     with float64():
         wide = point.widened()
+        objective, values = wide.objective, wide.split.values  # one, so traced once
         runs = [
-            _in_random_rounding(
-                wide.objective, wide.split.values, Neighbour(seed, (-1, 1))
-            )
+            _in_random_rounding(objective, values, Neighbour(seed, (-1, 1)))
             for seed in range(DRAWS)
         ]
     return max(abs(float(result) - value) for (result,) in runs)

@@ -1,4 +1,4 @@
-"""What a candidate is measured against: the judge, autodiff beside it, the floors."""
+"""What a candidate is compared with: the truth, autodiff beside it, the floors."""
 
 from typing import Any
 
@@ -6,18 +6,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from gradcheck.cases import right
 
-from handgrad.gradcheck.bench import Bench, assemble
-from handgrad.gradcheck.question import Question
-from handgrad.gradcheck.tolerance import DRAWS, PROBES
+from handgrad.gradcheck.reference.float64 import Point
+from handgrad.gradcheck.reference.tolerance import DRAWS, PROBES
+from handgrad.gradcheck.reference.truth import Reference, reference_at
 
 WHOLE = (2.0, -1.0, 4.0)
 """A slope without rounding, at points that have none either."""
 
 
-def bench(loss: Any, params: Any, *args: Any) -> Bench:
-    return assemble(Question(loss, right, params, args))
+def reference(loss: Any, params: Any, *args: Any) -> Reference:
+    return reference_at(Point(loss, params, args))
 
 
 def linear(params: Any) -> jax.Array:
@@ -39,18 +38,18 @@ def test_floor_of_a_loss_without_rounding_is_that_of_one(
     dtype: str, digits: int
 ) -> None:
     with jax.enable_x64(dtype == "float64"):
-        found = bench(linear, jnp.ones(3, dtype))
+        found = reference(linear, jnp.ones(3, dtype))
     size = np.sqrt(np.mean(np.square(WHOLE)))
     assert found.floors[0].rms == pytest.approx(floor(2.0**-digits, size), rel=1e-9)
     assert found.truth.value == 5
     np.testing.assert_array_equal(found.truth.gradient, [WHOLE])
-    assert (found.judge, found.wide, found.notes) == ("float64", True, [])
+    assert (found.dtype, found.wide, found.notes) == ("float64", True, [])
     assert len(found.probes) == 1 + (DRAWS if dtype == "float64" else PROBES)
 
 
 def test_each_leaf_has_the_floor_of_its_own_dtype() -> None:
     params = [jnp.ones(3, jnp.bfloat16), jnp.ones(3)]
-    found = bench(linear, params)
+    found = reference(linear, params)
     size = np.sqrt(np.mean(np.square(WHOLE)))
     floors = [leaf.rms for leaf in found.floors]
     assert floors == pytest.approx([floor(2.0**-8, size), floor(2.0**-24, size)])
@@ -59,17 +58,17 @@ def test_each_leaf_has_the_floor_of_its_own_dtype() -> None:
     )
 
 
-def test_floor_is_that_of_a_narrow_judge() -> None:
-    found = bench(
+def test_floor_is_that_of_a_narrow_reference() -> None:
+    found = reference(
         lambda w: linear(w.astype(jnp.float16)),
         jnp.ones(3),
     )
     size = np.sqrt(np.mean(np.square(WHOLE)))
-    assert found.judge == "float16"
+    assert found.dtype == "float16"
     assert found.floors[0].rms == pytest.approx(floor(2.0**-11, size))
     assert found.wide
     assert found.notes == [
-        "the loss casts to float16 inside, so the judge has no more than its "
+        "the loss casts to float16 inside, so the reference has no more than its "
         "precision. Cast where data enters instead."
     ]
 
@@ -82,7 +81,7 @@ def test_floor_of_a_leaf_is_lent_what_the_others_lose() -> None:
         return linear(p[:2]) + jnp.sum(jnp.sin(1e3 * p[2]))
 
     points = (jnp.zeros(3), thirds)
-    none, lost = (bench(loss, [jnp.ones(3), jnp.ones(3), p]) for p in points)
+    none, lost = (reference(loss, [jnp.ones(3), jnp.ones(3), p]) for p in points)
     assert lost.floors[0].rms == pytest.approx(none.floors[0].rms)
     assert lost.floors[2].rms > 100 * none.floors[2].rms
 
@@ -91,8 +90,8 @@ def test_where_all_is_float64_autodiff_is_drawn_in_random_rounding() -> None:
     with jax.enable_x64(True):
         wide = [jnp.ones(3), jnp.ones(3)]
         mixed = [jnp.ones(3), jnp.ones(3, jnp.float32)]
-        assert len(bench(linear, wide).probes) == 1 + DRAWS
-        assert len(bench(linear, mixed).probes) == 1 + PROBES
+        assert len(reference(linear, wide).probes) == 1 + DRAWS
+        assert len(reference(linear, mixed).probes) == 1 + PROBES
 
 
 def refuses(message: str, *, when: str) -> Any:
@@ -107,7 +106,7 @@ def refuses(message: str, *, when: str) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("message", "said"),
+    ("message", "text"),
     [
         ("no\nsecond line", "RuntimeError: no"),
         ("\n\n  after blanks", "RuntimeError: after blanks"),
@@ -116,15 +115,15 @@ def refuses(message: str, *, when: str) -> Any:
         ("x" * 130, "RuntimeError: " + "x" * 120),
     ],
 )
-def test_loss_without_float64_has_autodiff_for_its_judge(
-    message: str, said: str
+def test_loss_without_float64_has_autodiff_for_its_reference(
+    message: str, text: str
 ) -> None:
-    found = bench(refuses(message, when="float64"), jnp.ones(3))
+    found = reference(refuses(message, when="float64"), jnp.ones(3))
     assert found.notes == [
-        "the loss does not run in float64, so jax.grad in the working dtype was the "
-        f"judge ({said})."
+        "the loss does not run in float64, so the reference is jax.grad in the working "
+        f"dtype ({text})."
     ]
-    assert (found.judge, found.wide) == ("float32", False)
+    assert (found.dtype, found.wide) == ("float32", False)
     assert found.truth is found.probes[0]
 
 
@@ -133,7 +132,7 @@ def test_loss_that_cannot_be_traced_has_neighbours_instead_of_draws() -> None:
         return linear(w) if float(x[0]) > 0 else 2 * linear(w)
 
     with jax.enable_x64(True):
-        found = bench(branches, jnp.ones(3), jnp.ones(1))
+        found = reference(branches, jnp.ones(3), jnp.ones(1))
     assert len(found.probes) == 1 + PROBES
     (note,) = found.notes
     assert note.startswith(
@@ -161,14 +160,14 @@ def test_slope_that_float64_changes_by_a_hundredth_is_of_another_function(
     sign: int,
 ) -> None:
     params = [jnp.ones(3)]
-    assert bench(changed(0.0099 * sign), params).notes == []
-    found = bench(changed(0.0101 * sign), params)
+    assert reference(changed(0.0099 * sign), params).notes == []
+    found = reference(changed(0.0101 * sign), params)
     assert found.notes == [
         "the loss is another function in float64 (random numbers drawn by dtype, or a "
-        "branch on it), so jax.grad in the working dtype was the judge. Draw masks and "
-        "noise outside the loss and pass them as arguments."
+        "branch on it), so the reference is jax.grad in the working dtype. Draw masks "
+        "and noise outside the loss and pass them as arguments."
     ]
-    assert (found.judge, found.wide) == ("float32", False)
+    assert (found.dtype, found.wide) == ("float32", False)
 
 
 @pytest.mark.parametrize("slope", [0.01, 100.0])
@@ -182,26 +181,26 @@ def test_change_must_be_a_hundred_times_that_of_the_last_place(
         return jnp.sum(w * w) * (slope * (1 + share * (w.dtype == jnp.float64)))
 
     w = jnp.linspace(1.1, 1.9, 99).astype(jnp.bfloat16)
-    assert bench(loss, w).wide != another
+    assert reference(loss, w).wide != another
 
 
 def test_half_of_the_leaves_must_change() -> None:
     params = [jnp.ones(3)] * 3
-    assert bench(changed(0.5, leaves=1), params).wide
-    assert not bench(changed(0.5, leaves=2), params).wide
+    assert reference(changed(0.5, leaves=1), params).wide
+    assert not reference(changed(0.5, leaves=2), params).wide
 
 
-def test_leaf_without_a_finite_slope_has_no_say() -> None:
+def test_leaf_without_a_finite_slope_does_not_count() -> None:
     def loss(params: list[jax.Array]) -> jax.Array:
         flat, steep, live = params
         return 0 * jnp.sum(flat) + jnp.sum(jnp.sqrt(steep)) + changed(0.5)([live])
 
-    assert not bench(loss, [jnp.ones(3), jnp.zeros(3), jnp.ones(3)]).wide
+    assert not reference(loss, [jnp.ones(3), jnp.zeros(3), jnp.ones(3)]).wide
 
 
-def test_where_no_leaf_has_a_slope_the_judge_stays() -> None:
-    found = bench(lambda w: jnp.sum(0 * w), jnp.ones(3))
-    assert (found.judge, found.wide, found.notes) == ("float64", True, [])
+def test_where_no_leaf_has_a_slope_float64_stays() -> None:
+    found = reference(lambda w: jnp.sum(0 * w), jnp.ones(3))
+    assert (found.dtype, found.wide, found.notes) == ("float64", True, [])
     assert found.floors[0].rms == 0
 
 
@@ -211,7 +210,7 @@ def test_what_the_last_place_of_the_inputs_changes_as_well_is_rounding() -> None
     def wild(w: jax.Array) -> jax.Array:
         return jnp.sum(jnp.sin(1e6 * w))
 
-    found = bench(wild, jnp.linspace(0.7, 0.9, 7))
+    found = reference(wild, jnp.linspace(0.7, 0.9, 7))
     here, truth = found.probes[0].gradient[0], found.truth.gradient[0]
     assert np.linalg.norm(here - truth) > 0.01 * np.linalg.norm(here)
     assert found.wide

@@ -5,10 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from handgrad.gradcheck.judge import float64, like, scalar
+from handgrad.gradcheck.reference.float64 import float64, like, scalar
 
 
-def test_device_without_float64_leaves_the_judging_to_the_cpu(
+def test_device_without_float64_leaves_the_work_to_the_cpu(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(jax, "default_backend", lambda: "tpu")
@@ -18,7 +18,7 @@ def test_device_without_float64_leaves_the_judging_to_the_cpu(
 
 
 @pytest.mark.parametrize("backend", ["cpu", "gpu"])
-def test_device_with_float64_judges_itself(
+def test_device_with_float64_does_the_work_itself(
     monkeypatch: pytest.MonkeyPatch, backend: str
 ) -> None:
     monkeypatch.setattr(jax, "default_backend", lambda: backend)

@@ -1,4 +1,4 @@
-"""The judge is judged: faults of the loss, kinks, and losses that float64 changes."""
+"""The reference is checked: faults of the loss, kinks, losses that float64 changes."""
 
 from typing import Any
 
@@ -10,10 +10,9 @@ from gradcheck.cases import BIAS, WEIGHT, check, leaf_of, loss, point, right
 from jax.core import Tracer
 
 from handgrad import Report, check_gradients
-from handgrad.gradcheck.audit import Audit, audit_loss, audit_value
-from handgrad.gradcheck.bench import Bench
-from handgrad.gradcheck.judge import Evaluated
-from handgrad.gradcheck.question import Question
+from handgrad.gradcheck.reference.audit import Audit, audit_loss, audit_value
+from handgrad.gradcheck.reference.float64 import Evaluated, Point
+from handgrad.gradcheck.reference.truth import Reference
 
 
 def test_right_loss_has_neither_faults_nor_notes() -> None:
@@ -64,7 +63,7 @@ def test_kink_is_a_note_and_no_fault() -> None:
     assert "kink at this very point" in report.notes[0]
 
 
-def test_other_convention_at_a_kink_is_told_as_such() -> None:
+def test_other_convention_at_a_kink_is_named_as_such() -> None:
     report = _at_kink(0.5)
     assert report.wrong[0].cause == "kink"
     assert "only the convention" in report.wrong[0].explanation
@@ -88,14 +87,14 @@ def test_loss_that_is_not_finite_is_a_fault(value: float) -> None:
     assert not report.wrong
 
 
-def test_gradient_of_the_judge_that_is_not_finite_is_a_fault() -> None:
+def test_gradient_of_the_reference_that_is_not_finite_is_a_fault() -> None:
     report = check_gradients(
         lambda w: jnp.sum(jnp.sqrt(w)), lambda w: 0.5 / jnp.sqrt(w), jnp.zeros(3)
     )
     assert "jax.grad of the loss in float64 is not finite" in report.faults[0]
 
 
-def test_loss_that_casts_inside_has_a_judge_of_that_precision() -> None:
+def test_loss_that_casts_inside_has_a_reference_of_that_precision() -> None:
     def casts(w: jax.Array) -> jax.Array:
         return jnp.sum(w.astype(jnp.float32) ** 3)
 
@@ -120,25 +119,25 @@ def test_random_numbers_drawn_by_dtype_are_no_false_alarm() -> None:
     assert "another function in float64" in report.notes[0]
 
 
-def bench(
+def reference(
     value: float,
     gradient: Any,
     *,
     dtype: str = "float64",
     wide: bool = True,
     probes: tuple[float, ...] = (),
-) -> Bench:
-    """A judge who said so, beside autodiff that gave these values."""
+) -> Reference:
+    """With this value and gradient for the truth, and these values from autodiff."""
     kind = np.dtype(dtype)
     leaves = [np.asarray(leaf, np.float64) for leaf in jax.tree.leaves(gradient)]
     beside = [Evaluated(probe, leaves, kind) for probe in probes]
-    return Bench(Evaluated(value, leaves, kind), beside, [], dtype, wide, [])
+    return Reference(Evaluated(value, leaves, kind), beside, [], dtype, wide, [])
 
 
-def audit(loss: Any, slope: float, here: float = 0.0, **judge: Any) -> Audit:
-    """Of a loss of one number at 0, whose value and slope the judge gave."""
-    question = Question(lambda w: loss(w[0]), right, jnp.zeros(1), ())
-    return audit_loss(question, bench(here, [slope], **judge))
+def audit(loss: Any, slope: float, here: float = 0.0, **known: Any) -> Audit:
+    """Of a loss of one number at 0, with this value and slope for the truth."""
+    point = Point(lambda w: loss(w[0]), jnp.zeros(1))
+    return audit_loss(point, reference(here, [slope], **known))
 
 
 def h(dtype: str = "float64") -> float:
@@ -146,36 +145,36 @@ def h(dtype: str = "float64") -> float:
 
 
 class Seen:
-    """A loss of the parameters that keeps what it was asked at, unless traced."""
+    """A loss of the parameters that keeps where it was evaluated, unless traced."""
 
     def __init__(self) -> None:
-        self.asked: list[Any] = []
+        self.points: list[Any] = []
 
     def __call__(self, params: Any, *args: Any) -> jax.Array:
         leaves = jax.tree.leaves((params, args))
         if not any(isinstance(leaf, Tracer) for leaf in leaves):
-            self.asked.append((params, args))
+            self.points.append((params, args))
         return sum((jnp.sum(0 * leaf) for leaf in leaves), jnp.zeros(()))
 
     def moves(self, params: Any) -> Any:
-        """(8, ...) per leaf: how far from the point each question was."""
-        apart = [jax.tree.map(np.subtract, p, params) for p, _ in self.asked]
+        """(8, ...) per leaf: how far from the point each evaluation was."""
+        apart = [jax.tree.map(np.subtract, p, params) for p, _ in self.points]
         return jax.tree.map(lambda *m: np.stack(m), *apart)
 
 
 @pytest.fixture(scope="module", name="v")
 def _directions() -> np.ndarray:
-    """|v| along which a loss of one number at 0 is asked, the smaller first."""
+    """|v| along which a loss of one number at 0 is evaluated, the smaller first."""
     seen = Seen()
-    audit_loss(Question(seen, right, jnp.zeros(1), ()), bench(0.0, [0.0]))
+    audit_loss(Point(seen, jnp.zeros(1)), reference(0.0, [0.0]))
     return np.sort(np.abs(seen.moves(np.zeros(1))[[0, 4], 0]) / h())
 
 
-def test_loss_is_asked_ahead_and_behind_at_two_distances() -> None:
+def test_loss_is_evaluated_ahead_and_behind_at_two_distances() -> None:
     seen, rng = Seen(), np.random.default_rng(0)
     params = {"a": np.zeros(900), "b": np.full(900, -3.0), "c": rng.normal(0, 0.1, 900)}
     flat = jax.tree.map(np.zeros_like, params)
-    audit_loss(Question(seen, right, params, ()), bench(0.0, flat))
+    audit_loss(Point(seen, params), reference(0.0, flat))
     moves = seen.moves(params)
     assert {leaf.shape for leaf in moves.values()} == {(8, 900)}
     for name, size in (("a", 3), ("b", 3), ("c", 0.1)):
@@ -190,17 +189,18 @@ def test_loss_is_asked_ahead_and_behind_at_two_distances() -> None:
 
 def test_point_of_zeros_is_left_by_steps_of_one() -> None:
     seen = Seen()
-    audit_loss(Question(seen, right, np.zeros(900), ()), bench(0.0, np.zeros(900)))
+    audit_loss(Point(seen, np.zeros(900)), reference(0.0, np.zeros(900)))
     assert np.std(seen.moves(np.zeros(900))[0]) == pytest.approx(h(), rel=0.1)
 
 
-def test_loss_is_asked_in_the_arithmetic_of_the_judge() -> None:
+def test_loss_is_evaluated_in_the_arithmetic_of_the_reference() -> None:
     params, args = (jnp.ones(3), 2.0), (jnp.ones(2, jnp.bfloat16),)
     for wide, dtype in ((True, "float64"), (False, "float32")):
         seen = Seen()
-        judge = bench(0.0, [np.zeros(3), 0.0], dtype=dtype, wide=wide, probes=(0.0,))
-        audit_loss(Question(seen, right, params, args), judge)
-        for (array, number), (given,) in seen.asked:
+        truth = [np.zeros(3), 0.0]
+        known = reference(0.0, truth, dtype=dtype, wide=wide, probes=(0.0,))
+        audit_loss(Point(seen, params, args), known)
+        for (array, number), (given,) in seen.points:
             assert array.dtype == dtype
             assert (wide and number.dtype == dtype) or isinstance(number, float)
             assert given.dtype == ("float64" if wide else "bfloat16")
@@ -216,7 +216,7 @@ def test_slope_that_is_off_by_more_than_half_the_digits_is_a_fault(
 ) -> None:
     assert audit(lambda w: w, 1 + sign * small, dtype=dtype) == Audit()
     found = audit(lambda w: w, 1 + sign * large, dtype=dtype)
-    assert found.blamed == ("(params)",)
+    assert found.affected == ("(params)",)
     assert found.notes == ()
     assert not found.kink
 
@@ -244,9 +244,9 @@ def test_loss_may_be_off_by_a_hundred_roundings(v: np.ndarray, here: float) -> N
 
 def test_loss_may_be_off_by_ten_times_what_autodiff_lost(v: np.ndarray) -> None:
     allowed = 10 * 1.5 / h("float32")
-    judge = {"dtype": "float32", "wide": False, "probes": (3.25, 1.5, 4.0)}
-    assert not audit(lambda w: 0 * w + 3, 0.95 * allowed / v[1], 3.0, **judge).faults
-    assert audit(lambda w: 0 * w + 3, 1.05 * allowed / v[1], 3.0, **judge).faults
+    known = {"dtype": "float32", "wide": False, "probes": (3.25, 1.5, 4.0)}
+    assert not audit(lambda w: 0 * w + 3, 0.95 * allowed / v[1], 3.0, **known).faults
+    assert audit(lambda w: 0 * w + 3, 1.05 * allowed / v[1], 3.0, **known).faults
 
 
 def test_difference_of_large_numbers_is_off_by_their_rounding() -> None:
@@ -266,7 +266,7 @@ def test_difference_of_large_numbers_is_off_by_their_rounding() -> None:
 @pytest.mark.parametrize(
     ("turns", "slope", "fault"), [(6e5, 1, False), (3e7, 1, False), (3e7, 0, True)]
 )
-def test_loss_that_turns_faster_than_a_step_is_asked_at_shorter_ones(
+def test_loss_that_turns_faster_than_a_step_is_measured_by_shorter_ones(
     turns: float, slope: float, fault: bool
 ) -> None:
     found = audit(lambda w: jnp.sin(turns * w) / turns, slope)
@@ -275,23 +275,23 @@ def test_loss_that_turns_faster_than_a_step_is_asked_at_shorter_ones(
 
 
 def test_shorter_steps_must_contradict_the_longer_ones(v: np.ndarray) -> None:
-    """Rounding of 1e6 hides a slope of 0.1 from them, and they acquit of nothing."""
+    """Rounding of 1e6 hides a slope of 0.1 from them, so they contradict nothing."""
     assert audit(lambda w: 1e6 + 50 * w, 50 + 0.1 / v[1], 1e6).faults
 
 
-def test_small_leaf_beside_a_large_one_is_heard_to_half_the_digits() -> None:
+def test_small_leaf_beside_a_large_one_counts_to_half_the_digits() -> None:
     """Two slopes a and b, whose directions v are equal but for their sizes."""
     seen, point = Seen(), (jnp.zeros(1), jnp.zeros(1))
-    audit_loss(Question(seen, right, point, ()), bench(0.0, [[0.0], [0.0]]))
+    audit_loss(Point(seen, point), reference(0.0, [[0.0], [0.0]]))
     moves = [np.abs(m[[0, 4], 0]) for m in seen.moves(point)]
     allowed = np.sqrt(np.finfo(float).eps) * np.min(moves[0] / moves[1])
 
     def total(p: Any) -> jax.Array:
         return p[0][0] + 0 * p[1][0]
 
-    question = Question(total, right, point, ())
-    assert not audit_loss(question, bench(0.0, [[1.0], [0.99 * allowed]])).faults
-    assert audit_loss(question, bench(0.0, [[1.0], [1.01 * allowed]])).faults
+    at = Point(total, point)
+    assert not audit_loss(at, reference(0.0, [[1.0], [0.99 * allowed]])).faults
+    assert audit_loss(at, reference(0.0, [[1.0], [1.01 * allowed]])).faults
 
 
 def test_bend_that_stays_when_the_step_is_halved_is_a_kink(v: np.ndarray) -> None:
@@ -330,7 +330,7 @@ def test_constant_has_no_kink() -> None:
 @pytest.mark.parametrize("slope", [0.0, 1.0, 2.0])
 def test_slope_at_a_kink_is_a_convention(slope: float) -> None:
     found = audit(lambda w: w + jnp.abs(w), slope)
-    assert (found.faults, found.blamed, found.kink) == ((), (), True)
+    assert (found.faults, found.affected, found.kink) == ((), (), True)
     (note,) = found.notes
     assert note.startswith("the loss has a kink at this very point")
 
@@ -342,25 +342,25 @@ def weighted(params: Any) -> jax.Array:
 
 
 @pytest.mark.parametrize("wrong", ["a", "c", "d", "ac", "cd", "acd"])
-def test_leaves_with_a_wrong_slope_are_blamed_and_no_others(wrong: str) -> None:
+def test_leaves_with_a_wrong_slope_are_named_and_no_others(wrong: str) -> None:
     params = {name: jnp.ones(1) for name in "acd"} | {"b": jnp.arange(3)}
     slopes = {name: [k] for k, name in enumerate("acd", start=1)}
     slopes |= {name: [-5.0] for name in wrong}
-    found = audit_loss(Question(weighted, right, params, ()), bench(6.0, slopes))
-    assert found.blamed == tuple(f"['{name}']" for name in wrong)
+    found = audit_loss(Point(weighted, params), reference(6.0, slopes))
+    assert found.affected == tuple(f"['{name}']" for name in wrong)
 
 
 @pytest.mark.parametrize(
-    ("count", "said"), [(6, ""), (7, " and 1 more"), (9, " and 3 more")]
+    ("count", "text"), [(6, ""), (7, " and 1 more"), (9, " and 3 more")]
 )
-def test_six_of_the_leaves_are_named(count: int, said: str) -> None:
+def test_six_of_the_leaves_are_named(count: int, text: str) -> None:
     params = [jnp.ones(1) for _ in range(count)]
     value = float(weighted(params))
-    judge = bench(value, [[-k] for k in range(1, count + 1)])
-    (fault,) = audit_loss(Question(weighted, right, params, ()), judge).faults
+    known = reference(value, [[-k] for k in range(1, count + 1)])
+    (fault,) = audit_loss(Point(weighted, params), known).faults
     assert fault == (
         f"jax.grad of the loss is not its derivative at [0], [1], [2], [3], [4], [5]"
-        f"{said}: finite differences in float64 disagree. Look in the loss for "
+        f"{text}: finite differences in float64 disagree. Look in the loss for "
         "stop_gradient, a custom_vjp or custom_jvp, rounding, or a cast to integers."
     )
 
@@ -370,24 +370,26 @@ def test_leaves_that_are_at_fault_only_together_are_not_named() -> None:
         return jnp.where(p[0][0] * p[1][0] != 0, p[1][0], 0.0)
 
     point = (jnp.zeros(1), jnp.zeros(1))
-    found = audit_loss(Question(together, right, point, ()), bench(0.0, [[0.0], [0.0]]))
-    assert found.blamed == ()
+    found = audit_loss(Point(together, point), reference(0.0, [[0.0], [0.0]]))
+    assert found.affected == ()
     assert found.faults[0].startswith("jax.grad of the loss is not its derivative: fin")
 
 
-def test_where_nothing_is_finite_all_leaves_are_blamed() -> None:
+def test_where_nothing_is_finite_all_leaves_are_named() -> None:
     params = {"a": jnp.ones(1), "b": jnp.arange(3)}
-    question = Question(weighted, right, params, ())
-    found = audit_loss(question, bench(np.nan, [[1.0]]))
-    said = "the loss is nan at this point, where no gradient is right."
-    assert found == Audit((said,), (), ("['a']", "['b']"), False)
-    found = audit_loss(question, bench(1.0, [[np.inf]]))
-    said = "jax.grad of the loss in float64 is not finite at this point."
-    assert found == Audit((said,), (), ("['a']", "['b']"), False)
+    point = Point(weighted, params)
+    found = audit_loss(point, reference(np.nan, [[1.0]]))
+    text = "the loss is nan at this point, where no gradient is right."
+    assert found == Audit((text,), (), ("['a']", "['b']"), False)
+    found = audit_loss(point, reference(1.0, [[np.inf]]))
+    text = "jax.grad of the loss in float64 is not finite at this point."
+    assert found == Audit((text,), (), ("['a']", "['b']"), False)
 
 
-def valued(came: Any, truth: float, *probes: float) -> list[str]:
-    return audit_value(came, bench(truth, [0.0], dtype="float32", probes=probes))
+def valued(received: Any, truth: float, *probes: float) -> list[str]:
+    return audit_value(
+        received, reference(truth, [0.0], dtype="float32", probes=probes)
+    )
 
 
 @pytest.mark.parametrize("truth", [2.0, -2.0])

@@ -4,16 +4,16 @@ import numpy as np
 import pytest
 from numpy.typing import ArrayLike
 
-from handgrad.gradcheck.evidence import Evidence, ratio
-from handgrad.gradcheck.tolerance import Floor
+from handgrad.gradcheck.comparison import Comparison, ratio
+from handgrad.gradcheck.reference.tolerance import Floor
 
 TRUTH = np.array([3.0, -4.0, 0.0, 0.0])
 PARAMETER = np.array([0.0, 0.0, 2.0, 0.0])
 WIDE = Floor(np.inf, np.inf, np.inf, np.inf)
 
 
-def evidence(candidate: ArrayLike, floor: Floor = WIDE, truth=TRUTH) -> Evidence:
-    return Evidence(
+def comparison(candidate: ArrayLike, floor: Floor = WIDE, truth=TRUTH) -> Comparison:
+    return Comparison(
         "w", PARAMETER, np.asarray(candidate), truth, floor, np.dtype(np.float32)
     )
 
@@ -31,62 +31,62 @@ def evidence(candidate: ArrayLike, floor: Floor = WIDE, truth=TRUTH) -> Evidence
 def test_excess_is_the_strictest_of_four_measures(
     floor: Floor, expected: float
 ) -> None:
-    assert evidence(TRUTH + [0, 0, 1, 0], floor).excess == pytest.approx(expected)
-    assert evidence(TRUTH - [0, 0, 1, 0], floor).excess == pytest.approx(expected)
+    assert comparison(TRUTH + [0, 0, 1, 0], floor).excess == pytest.approx(expected)
+    assert comparison(TRUTH - [0, 0, 1, 0], floor).excess == pytest.approx(expected)
 
 
 def test_excess_along_the_gradient_is_a_factor() -> None:
     floor = WIDE._replace(along_gradient=0.01)
-    assert evidence(0.9 * TRUTH, floor).excess == pytest.approx(10)
+    assert comparison(0.9 * TRUTH, floor).excess == pytest.approx(10)
 
 
 def test_stretch_widens_every_floor() -> None:
-    leaf = evidence(TRUTH, Floor(0.5, 0.5, 0.5, 0.1))
+    leaf = comparison(TRUTH, Floor(0.5, 0.5, 0.5, 0.1))
     assert leaf.excess_of(np.array([0, 0, 1.0, 0]), 2.0) == pytest.approx(2.5)
 
 
 def test_wrong_is_above_the_floor_and_not_at_it() -> None:
     floor = WIDE._replace(worst=1.0)
-    assert not evidence(TRUTH + [0, 0, 1, 0], floor).wrong
-    assert evidence(TRUTH + [0, 0, 1.01, 0], floor).wrong
-    assert evidence(TRUTH[:3], floor).wrong
-    assert evidence(TRUTH[:3], floor).misshapen
-    assert evidence(np.ones(5), floor).misshapen
-    assert not evidence(TRUTH, floor).misshapen
+    assert not comparison(TRUTH + [0, 0, 1, 0], floor).wrong
+    assert comparison(TRUTH + [0, 0, 1.01, 0], floor).wrong
+    assert comparison(TRUTH[:3], floor).wrong
+    assert comparison(TRUTH[:3], floor).misshapen
+    assert comparison(np.ones(5), floor).misshapen
+    assert not comparison(TRUTH, floor).misshapen
 
 
 def test_blind_is_where_a_gradient_of_zero_would_pass() -> None:
-    assert evidence(TRUTH, WIDE._replace(worst=4.0)).blind
-    assert not evidence(TRUTH, WIDE._replace(worst=3.9)).blind
+    assert comparison(TRUTH, WIDE._replace(worst=4.0)).blind
+    assert not comparison(TRUTH, WIDE._replace(worst=3.9)).blind
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_candidate_that_is_not_finite_is_endlessly_wrong(bad: float) -> None:
-    leaf = evidence([3.0, bad, 9.0, 0.0])
+    leaf = comparison([3.0, bad, 9.0, 0.0])
     assert leaf.excess == np.inf
     assert leaf.worst_index == (1,)
     assert not leaf.explained_by(leaf.candidate)
 
 
 def test_worst_index_is_where_the_difference_is_largest() -> None:
-    assert evidence(TRUTH + [1, 0, -2, 1]).worst_index == (2,)
+    assert comparison(TRUTH + [1, 0, -2, 1]).worst_index == (2,)
 
 
 def test_explained_is_within_a_share_of_the_floor() -> None:
-    leaf = evidence(TRUTH + [0, 0, 1, 0], WIDE._replace(worst=1.0))
+    leaf = comparison(TRUTH + [0, 0, 1, 0], WIDE._replace(worst=1.0))
     assert leaf.explained_by(TRUTH + [0, 0, 0.41, 0])
     assert not leaf.explained_by(TRUTH + [0, 0, 0.39, 0])
     assert not leaf.explained_by(TRUTH[:3])
-    edge = evidence(TRUTH + [0, 0, 3, 0], WIDE._replace(worst=5.0))
+    edge = comparison(TRUTH + [0, 0, 3, 0], WIDE._replace(worst=5.0))
     assert edge.explained_by(TRUTH)  # 3 is 0.6 of 5
 
 
 def test_floor_of_a_larger_prediction_is_as_much_wider() -> None:
-    leaf = evidence(10 * TRUTH + [0, 0, 5, 0], WIDE._replace(worst=1.0))
+    leaf = comparison(10 * TRUTH + [0, 0, 5, 0], WIDE._replace(worst=1.0))
     assert leaf.stretch(2.5 * TRUTH) == pytest.approx(2.5)
     assert leaf.stretch(TRUTH / 10) == 1
     assert leaf.explained_by(10 * TRUTH)
-    assert evidence(TRUTH, truth=0 * TRUTH).stretch(TRUTH) == 1
+    assert comparison(TRUTH, truth=0 * TRUTH).stretch(TRUTH) == 1
 
 
 def test_ratio_to_no_room_at_all() -> None:

@@ -8,15 +8,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from gradcheck.cases import M, Params, evidence
+from gradcheck.cases import M, Params, comparison
 
 from handgrad import check_gradients
-from handgrad.gradcheck import from_samples
-from handgrad.gradcheck.claims import Case, Claim
-from handgrad.gradcheck.evidence import Evidence
-from handgrad.gradcheck.from_samples import samples_dropped
-from handgrad.gradcheck.question import Question
-from handgrad.gradcheck.tolerance import Floor
+from handgrad.gradcheck.causes import samples
+from handgrad.gradcheck.causes.claims import Claim, Mismatch
+from handgrad.gradcheck.causes.samples import samples_dropped
+from handgrad.gradcheck.check import Check
+from handgrad.gradcheck.comparison import Comparison
+from handgrad.gradcheck.reference.float64 import Point
+from handgrad.gradcheck.reference.tolerance import Floor
 
 WIDE = 40
 
@@ -59,7 +60,7 @@ def counts(changed: dict[int, float]) -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    ("changed", "said"),
+    ("changed", "text"),
     [
         ({0: 0}, "Of the 16 samples, sample 0 left out."),
         ({15: 0}, "sample 15 left out"),
@@ -69,11 +70,11 @@ def counts(changed: dict[int, float]) -> np.ndarray:
         (dict.fromkeys(range(8, 16), 0), "samples 8, 9, 10, 11, 12, 13, 14, 15 left"),
     ],
 )
-def test_samples_are_counted(changed: dict[int, float], said: str) -> None:
+def test_samples_are_counted(changed: dict[int, float], text: str) -> None:
     report = check_gradients(loss, counted(counts(changed)), *point())
     assert {leaf.cause for leaf in report.wrong} == {"samples_dropped"}
     assert len(report.wrong) == 2
-    assert said in report.wrong[0].explanation
+    assert text in report.wrong[0].explanation
 
 
 def test_mean_over_the_samples_that_are_left() -> None:
@@ -116,7 +117,7 @@ ROWS = np.random.default_rng(5).integers(-99, 99, (8, 30)).astype(float)
 """Eight samples; the gradient of each is its row."""
 
 
-def told(
+def explained(
     omega: Any,
     x: np.ndarray = ROWS,
     *,
@@ -126,11 +127,11 @@ def told(
 ) -> str | None:
     """What is said of sum_i omega_i a_i x_i, where sum_i a_i x_i is right."""
     a = np.full(len(x), 1 / len(x)) if a is None else np.asarray(a)
-    leaf = evidence("['w']", (np.asarray(omega) * a) @ x, a @ x, floor)
+    leaf = comparison("['w']", (np.asarray(omega) * a) @ x, a @ x, floor)
     mean = (lambda p, x: jnp.mean(x @ p["w"])) if loss is None else loss
     params = {"w": jnp.zeros(x.shape[1])}
-    question = Question(mean, jax.grad(mean), params, (jnp.asarray(x, jnp.float32),))
-    claims = list(samples_dropped(Case(question, {leaf.path: leaf}, [leaf.path])))
+    check = Check(Point(mean, params, (jnp.asarray(x, jnp.float32),)), jax.grad(mean))
+    claims = list(samples_dropped(Mismatch(check, {leaf.path: leaf}, [leaf.path])))
     assert len(claims) <= 1
     return claims[0].explanations[leaf.path] if claims else None
 
@@ -142,7 +143,7 @@ def omega(changed: dict[int, float], m: int = 8) -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    ("changed", "said"),
+    ("changed", "text"),
     [
         ({0: 0}, "sample 0 left out"),
         ({7: 2}, "sample 7 counted twice"),
@@ -151,31 +152,31 @@ def omega(changed: dict[int, float], m: int = 8) -> np.ndarray:
         (dict.fromkeys(range(7), 0), "samples 0, 1, 2, 3, 4, 5, 6 left out"),
     ],
 )
-def test_counts_by_hand(changed: dict[int, float], said: str) -> None:
-    assert told(omega(changed)) == f"Of the 8 samples, {said}."
+def test_counts_by_hand(changed: dict[int, float], text: str) -> None:
+    assert explained(omega(changed)) == f"Of the 8 samples, {text}."
 
 
 def test_counts_times_a_factor() -> None:
-    mean_of_the_rest = told(omega({3: 0}) * 8 / 7)
+    mean_of_the_rest = explained(omega({3: 0}) * 8 / 7)
     assert mean_of_the_rest == (
         "Of the 8 samples, sample 3 left out, and all else multiplied by 1.14286."
     )
-    assert told(3 * omega({3: 0, 5: 0})) == (
+    assert explained(3 * omega({3: 0, 5: 0})) == (
         "Of the 8 samples, samples 3, 5 left out, and all else multiplied by 3."
     )
-    assert told(3 * omega({3: 0})) == (
+    assert explained(3 * omega({3: 0})) == (
         "Of the 8 samples, sample 3 left out, and all else multiplied by 3."
     )
 
 
 def test_counts_times_a_factor_below_one() -> None:
-    assert told(omega({3: 0, 5: 0}) / 2) == (
+    assert explained(omega({3: 0, 5: 0}) / 2) == (
         "Of the 8 samples, samples 3, 5 left out, and all else multiplied by 0.5."
     )
 
 
 @pytest.mark.parametrize(
-    ("counts", "said"),
+    ("counts", "text"),
     [
         (omega({1: 0}), "sample 1 left out."),
         (omega({7: 2}), "sample 7 counted twice."),
@@ -187,15 +188,15 @@ def test_counts_times_a_factor_below_one() -> None:
 )
 @pytest.mark.parametrize("total", [False, True])
 def test_one_sample_is_told_by_few_entries(
-    counts: np.ndarray, said: str, total: bool
+    counts: np.ndarray, text: str, total: bool
 ) -> None:
     of = {"a": np.ones(8), "loss": lambda p, x: jnp.sum(x @ p["w"])} if total else {}
-    assert told(counts, ROWS[:, :20], **of) == f"Of the 8 samples, {said}"
+    assert explained(counts, ROWS[:, :20], **of) == f"Of the 8 samples, {text}"
 
 
 def test_sample_is_found_after_the_factor_is_divided_by() -> None:
     rows = np.stack([ROWS[0], 2 * ROWS[0] + np.sign(ROWS[1])])
-    found = told([2, 0], rows[:, :17])
+    found = explained([2, 0], rows[:, :17])
     assert found == (
         "Of the 2 samples, sample 1 left out, and all else multiplied by 2."
     )
@@ -203,17 +204,17 @@ def test_sample_is_found_after_the_factor_is_divided_by() -> None:
 
 def test_few_of_many_samples_are_told() -> None:
     rows = np.random.default_rng(6).integers(-99, 99, (24, 60)).astype(float)
-    found = told(omega({3: 0, 21: 0}, 24), rows)
+    found = explained(omega({3: 0, 21: 0}, 24), rows)
     assert found == "Of the 24 samples, samples 3, 21 left out."
 
 
 def test_most_samples_may_be_counted_twice() -> None:
-    found = told(omega(dict.fromkeys(range(5), 2)))
+    found = explained(omega(dict.fromkeys(range(5), 2)))
     assert found == "Of the 8 samples, samples 0, 1, 2, 3, 4 counted twice."
 
 
 def test_counts_that_hold_exactly_need_no_floor() -> None:
-    assert told(omega({0: 0}), floor=0.0) == "Of the 8 samples, sample 0 left out."
+    assert explained(omega({0: 0}), floor=0.0) == "Of the 8 samples, sample 0 left out."
 
 
 def test_mean_whose_sum_is_zero_up_to_rounding_is_a_mean() -> None:
@@ -221,7 +222,7 @@ def test_mean_whose_sum_is_zero_up_to_rounding_is_a_mean() -> None:
     rows = np.random.default_rng(6).integers(-99, 99, (10, 20)).astype(float)
     rows[:, 0] = [3, -1, -2, 6, -4, -2, 7, -8, 0, 1]
     assert (np.full(10, 1 / 10) @ rows)[0] != 0
-    assert told(omega({1: 0}, 10), rows) == "Of the 10 samples, sample 1 left out."
+    assert explained(omega({1: 0}, 10), rows) == "Of the 10 samples, sample 1 left out."
 
 
 @pytest.mark.parametrize(
@@ -238,44 +239,44 @@ def test_mean_whose_sum_is_zero_up_to_rounding_is_a_mean() -> None:
     ],
 )
 def test_what_is_no_count(counts: list[float]) -> None:
-    assert told(counts) is None
+    assert explained(counts) is None
 
 
 def test_too_few_entries_prove_one_sample_at_most() -> None:
     """Eight samples and 16 to spare are 24 entries."""
-    assert told(omega({1: 0, 2: 0}), ROWS[:, :24]) is not None
-    assert told(omega({1: 0, 2: 0}), ROWS[:, :23]) is None
-    assert told(omega({1: 0}), ROWS[:, :23]) is not None
+    assert explained(omega({1: 0, 2: 0}), ROWS[:, :24]) is not None
+    assert explained(omega({1: 0, 2: 0}), ROWS[:, :23]) is None
+    assert explained(omega({1: 0}), ROWS[:, :23]) is not None
 
 
 def test_nine_of_ten_samples_may_be_left_out() -> None:
     rows = np.random.default_rng(6).integers(-99, 99, (10, 30)).astype(float)
     nine = "samples 0, 1, 2, 3, 4, 5, 6, 7 and 1 more left out"
-    found = told(omega(dict.fromkeys(range(9), 0), 10), rows)
+    found = explained(omega(dict.fromkeys(range(9), 0), 10), rows)
     assert found == f"Of the 10 samples, {nine}."
-    assert told(np.zeros(10), rows) is None
+    assert explained(np.zeros(10), rows) is None
 
 
 def test_batch_that_is_taken_apart_has_512_samples_at_most() -> None:
     rows = np.random.default_rng(6).integers(-99, 99, (513, 20)).astype(float)
-    found = told(omega({3: 0}, 512), rows[:512])
+    found = explained(omega({3: 0}, 512), rows[:512])
     assert found == "Of the 512 samples, sample 3 left out."
-    assert told(omega({3: 0}, 513), rows) is None
+    assert explained(omega({3: 0}, 513), rows) is None
 
 
 def test_some_of_many_entries_are_enough() -> None:
     rows = np.random.default_rng(6).integers(-99, 99, (8, 300)).astype(float)
-    found = told(omega({1: 0, 5: 0}), rows)
+    found = explained(omega({1: 0, 5: 0}), rows)
     assert found == "Of the 8 samples, samples 1, 5 left out."
 
 
 def test_batch_of_one_cannot_be_counted_and_of_two_can() -> None:
-    assert told([0.0], ROWS[:1]) is None
-    assert told([1, 0], ROWS[:2]) == "Of the 2 samples, sample 1 left out."
+    assert explained([0.0], ROWS[:1]) is None
+    assert explained([1, 0], ROWS[:2]) == "Of the 2 samples, sample 1 left out."
 
 
 def test_sum_over_the_samples_is_counted_as_well() -> None:
-    found = told(
+    found = explained(
         omega({2: 2, 6: 2}),
         ROWS,
         a=np.ones(8),
@@ -289,34 +290,37 @@ def test_equal_samples_cannot_be_told_apart(apart: float) -> None:
     rows = ROWS.copy()
     rows[1] = rows[0]
     rows[:2, 0] = 0, apart
-    assert told(omega({0: 0, 2: 0}), rows) is None
+    assert explained(omega({0: 0, 2: 0}), rows) is None
 
 
 @pytest.mark.parametrize("left", [0.0, 1e-14, 3e-17])
 def test_sample_without_a_gradient_counts_as_it_should(left: float) -> None:
     rows = ROWS.copy()
     rows[5] *= left
-    assert told(omega({0: 0, 2: 0}), rows) == "Of the 8 samples, samples 0, 2 left out."
+    assert (
+        explained(omega({0: 0, 2: 0}), rows)
+        == "Of the 8 samples, samples 0, 2 left out."
+    )
 
 
 @pytest.mark.parametrize("around", [1.0, 0.125, 7.0])
 @pytest.mark.parametrize("spread", [0.5, 0.02])
 def test_weights_of_the_loss_are_found(around: float, spread: float) -> None:
     a = around * (1 + spread * np.array([-1, 1, -0.5, 0.5, 0, -0.8, 0.8, -0.2]))
-    found = told(omega({2: 2, 6: 0}), a=a, loss=lambda p, x: jnp.sum(x @ p["w"]))
+    found = explained(omega({2: 2, 6: 0}), a=a, loss=lambda p, x: jnp.sum(x @ p["w"]))
     assert found == "Of the 8 samples, sample 6 left out and sample 2 counted twice."
 
 
 def test_sample_without_a_gradient_needs_no_proof() -> None:
     rows = ROWS.copy()
     rows[5] = 0
-    assert told(omega({0: 0, 2: 0}), rows[:, :23]) is not None
-    assert told(omega({0: 0, 2: 0}), rows[:, :22]) is None
+    assert explained(omega({0: 0, 2: 0}), rows[:, :23]) is not None
+    assert explained(omega({0: 0, 2: 0}), rows[:, :22]) is None
 
 
 def claims_of(
     spoil: dict[str, Any],
-    change: Callable[[Evidence], Evidence] = lambda leaf: leaf,
+    change: Callable[[Comparison], Comparison] = lambda leaf: leaf,
     a: Any = 1 / 8,
 ) -> list[Claim]:
     """Of leaves of 20, 30, 40 and 60 entries, each with counts of its own."""
@@ -332,15 +336,15 @@ def claims_of(
         return jnp.sum(a[: len(total)] * total) + beside + 0 * jnp.sum(counts)
 
     leaves = [
-        change(evidence(f"['{n}']", (spoil.get(n, 1) * a) @ x[n], a @ x[n]))
+        change(comparison(f"['{n}']", (spoil.get(n, 1) * a) @ x[n], a @ x[n]))
         for n in sizes
     ]
     point = {n: jnp.zeros(k) for n, k in sizes.items()}
     sides = jnp.ones(3), jnp.ones(9), 2.0
     args = (jax.tree.map(jnp.asarray, x), sides, jnp.arange(8))
     wrong = [leaf.path for leaf in leaves if leaf.wrong]
-    question = Question(weighted, jax.grad(weighted), point, args)
-    return list(samples_dropped(Case(question, {s.path: s for s in leaves}, wrong)))
+    check = Check(Point(weighted, point, args), jax.grad(weighted))
+    return list(samples_dropped(Mismatch(check, {s.path: s for s in leaves}, wrong)))
 
 
 def test_leaves_that_count_alike_are_one_claim_and_others_another() -> None:
@@ -381,7 +385,7 @@ def test_counts_must_hold_within_the_floor(
     """
 
     def off(by: float, where: Any, rms: float, worst: float) -> bool:
-        def change(leaf: Evidence) -> Evidence:
+        def change(leaf: Comparison) -> Comparison:
             if not leaf.wrong:
                 return leaf
             candidate = leaf.candidate.copy()
@@ -402,10 +406,10 @@ def test_leaf_whose_samples_have_no_gradient_is_passed_over() -> None:
     def mean(p: Any, x: Any) -> jax.Array:
         return jnp.mean(x @ p["w"])
 
-    leaf = evidence("['w']", np.ones(30), np.zeros(30))
+    leaf = comparison("['w']", np.ones(30), np.zeros(30))
     zeros = jnp.zeros((8, 30))
-    question = Question(mean, jax.grad(mean), {"w": jnp.zeros(30)}, (zeros,))
-    assert list(samples_dropped(Case(question, {leaf.path: leaf}, [leaf.path]))) == []
+    check = Check(Point(mean, {"w": jnp.zeros(30)}, (zeros,)), jax.grad(mean))
+    assert list(samples_dropped(Mismatch(check, {leaf.path: leaf}, [leaf.path]))) == []
 
 
 def test_gradients_are_taken_in_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -417,8 +421,8 @@ def test_gradients_are_taken_in_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
 
     for numbers, chunks in ((30 * 8, 1), (30 * 3 + 29, 3), (29, 8)):
         traced.clear()
-        monkeypatch.setattr(from_samples, "MOST_NUMBERS", numbers)
-        assert told(omega({1: 0, 2: 0}), loss=mean) is not None
+        monkeypatch.setattr(samples, "MOST_NUMBERS", numbers)
+        assert explained(omega({1: 0, 2: 0}), loss=mean) is not None
         assert traced == [(1, 30)] * chunks
 
 
@@ -429,7 +433,7 @@ def test_nothing_is_taken_apart_where_all_that_is_wrong_has_another_shape() -> N
         asked.append(x)
         return jnp.mean(x @ p["w"])
 
-    leaf = evidence("['w']", np.ones(3), ROWS.mean(axis=0))
-    question = Question(mean, mean, {"w": jnp.zeros(30)}, (jnp.asarray(ROWS),))
-    assert list(samples_dropped(Case(question, {leaf.path: leaf}, [leaf.path]))) == []
+    leaf = comparison("['w']", np.ones(3), ROWS.mean(axis=0))
+    check = Check(Point(mean, {"w": jnp.zeros(30)}, (jnp.asarray(ROWS),)), mean)
+    assert list(samples_dropped(Mismatch(check, {leaf.path: leaf}, [leaf.path]))) == []
     assert asked == []

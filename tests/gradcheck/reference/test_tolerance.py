@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from handgrad.gradcheck.tolerance import (
+from handgrad.gradcheck.reference.tolerance import (
     PROJECTED,
     SAFETY,
     SHARED,

@@ -6,10 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from gradcheck.cases import case, evidence
+from gradcheck.cases import comparison, mismatch
 
 from handgrad import check_gradients
-from handgrad.gradcheck.from_precision import low_precision
+from handgrad.gradcheck.causes.precision import low_precision
 
 RANDOM = np.random.default_rng(0)
 X = RANDOM.standard_normal((24, 30))
@@ -35,7 +35,7 @@ def rounded_to(dtype: Any) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("dtype", "gradient", "said"),
+    ("dtype", "gradient", "text"),
     [
         ("float32", summed_in("bfloat16"), "bfloat16"),
         ("float32", rounded_to("bfloat16"), "Every entry is a bfloat16 number"),
@@ -44,12 +44,12 @@ def rounded_to(dtype: Any) -> Any:
         ("float64", rounded_to("float32"), "Every entry is a float32 number"),
     ],
 )
-def test_narrow_arithmetic_is_told(dtype: str, gradient: Any, said: str) -> None:
+def test_narrow_arithmetic_is_told(dtype: str, gradient: Any, text: str) -> None:
     with jax.enable_x64(dtype == "float64"):
         w, x = jnp.asarray(W, dtype), jnp.asarray(X, dtype)
         report = check_gradients(loss, gradient, w, x)
     assert [leaf.cause for leaf in report.leaves] == ["low_precision"]
-    assert said in report.leaves[0].explanation
+    assert text in report.leaves[0].explanation
 
 
 def test_noise_that_no_dtype_makes_is_unknown() -> None:
@@ -119,10 +119,10 @@ FEW = np.array([1.1, -0.9, 1.3, 2.1])
 MEND = "Compute and accumulate in the dtype of the leaf."
 
 
-def told(candidate: Any, truth: Any, *args: Any, **options: Any) -> str | None:
+def explained(candidate: Any, truth: Any, *args: Any, **options: Any) -> str | None:
     """What is said of a leaf."""
-    leaf = evidence("['w']", candidate, np.asarray(truth), 1e-13, **options)
-    claims = list(low_precision(case(leaf, args=args)))
+    leaf = comparison("['w']", candidate, np.asarray(truth), 1e-13, **options)
+    claims = list(low_precision(mismatch(leaf, args=args)))
     assert len(claims) <= 1
     return claims[0].explanations["['w']"] if claims else None
 
@@ -133,14 +133,14 @@ def narrowed(values: np.ndarray, dtype: str) -> np.ndarray:
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float32"])
 def test_numbers_of_a_narrower_dtype_are_told(dtype: str) -> None:
-    said = f"Every entry is a {dtype} number: it was rounded to {dtype}. {MEND}"
-    assert told(narrowed(FEW, dtype), FEW) == said
-    assert told(narrowed(FEW[:3], dtype), FEW[:3]) is None
-    assert told(np.append(narrowed(FEW, dtype), 1.7), np.append(FEW, 1.2)) is None
+    text = f"Every entry is a {dtype} number: it was rounded to {dtype}. {MEND}"
+    assert explained(narrowed(FEW, dtype), FEW) == text
+    assert explained(narrowed(FEW[:3], dtype), FEW[:3]) is None
+    assert explained(np.append(narrowed(FEW, dtype), 1.7), np.append(FEW, 1.2)) is None
 
 
 @pytest.mark.parametrize(
-    ("own", "came", "known"),
+    ("own", "received", "known"),
     [
         ("float32", "float32", False),
         ("float32", "float16", True),
@@ -152,17 +152,17 @@ def test_numbers_of_a_narrower_dtype_are_told(dtype: str) -> None:
     ],
 )
 def test_dtype_as_wide_as_that_of_the_leaf_is_no_suspect(
-    own: str, came: str, known: bool
+    own: str, received: str, known: bool
 ) -> None:
-    found = told(narrowed(FEW, came), FEW, dtype=own)
+    found = explained(narrowed(FEW, received), FEW, dtype=own)
     assert (found is not None) == known
 
 
 def test_truth_that_the_dtype_holds_as_well_proves_nothing() -> None:
     truth = np.array([1.0, 1.5, 2.0, 2.5, 3.0])
-    assert told(truth * 1.25, truth) is None
+    assert explained(truth * 1.25, truth) is None
     truth[4] = 3.1
-    assert told(narrowed(truth * 1.25, "bfloat16"), truth) is not None
+    assert explained(narrowed(truth * 1.25, "bfloat16"), truth) is not None
 
 
 def test_entries_may_be_two_roundings_of_the_leaf_from_narrow_numbers() -> None:
@@ -170,18 +170,18 @@ def test_entries_may_be_two_roundings_of_the_leaf_from_narrow_numbers() -> None:
     truth = np.array([1.1, 0.9, -1.3, 2.1, 0.4])
     for off, known in ((1 - eps, True), (1 + 2 * eps, True), (1 + 3 * eps, False)):
         for sign in (1, -1):
-            came = sign * np.array([off, 1.0, -1.25, 2.0, 0.0])
-            assert (told(came, sign * truth) is not None) == known
+            received = sign * np.array([off, 1.0, -1.25, 2.0, 0.0])
+            assert (explained(received, sign * truth) is not None) == known
 
 
 def test_rounding_to_bfloat16_loses_no_more_than_half() -> None:
-    assert told(narrowed(0.51 * FEW, "bfloat16"), FEW) is not None
-    assert told(narrowed(0.49 * FEW, "bfloat16"), FEW) is None
+    assert explained(narrowed(0.51 * FEW, "bfloat16"), FEW) is not None
+    assert explained(narrowed(0.49 * FEW, "bfloat16"), FEW) is None
 
 
 def test_dtype_that_overflows_does_not_hold_the_number() -> None:
     truth = 1e5 * np.pi * FEW
-    assert told(narrowed(truth, "float32"), truth) == (
+    assert explained(narrowed(truth, "float32"), truth) == (
         f"Every entry is a float32 number: it was rounded to float32. {MEND}"
     )
 
@@ -191,14 +191,14 @@ def test_sum_may_be_divided_after_it_was_rounded(divisor: str) -> None:
     weights = np.array([0.25, 3.0, 0.3, 1.0, 2.0, 1.7, 0.53])
     by = {"batch": 7, "weights": weights.sum()}[divisor]
     given = {"batch": np.ones((7, 2)), "weights": weights}[divisor]
-    came = narrowed(FEW * by, "bfloat16") / by
-    assert told(came, FEW) is None
-    assert "Every entry is a bfloat16 number" in str(told(came, FEW, given))
+    received = narrowed(FEW * by, "bfloat16") / by
+    assert explained(received, FEW) is None
+    assert "Every entry is a bfloat16 number" in str(explained(received, FEW, given))
 
 
 def test_sum_of_narrow_numbers_proves_nothing_where_the_truth_is_one() -> None:
     truth = np.array([1.0, 1.5, 2.0, 2.5]) / 7
-    assert told(1.25 * truth, truth, np.ones((7, 2))) is None
+    assert explained(1.25 * truth, truth, np.ones((7, 2))) is None
 
 
 ALONE = np.linalg.qr(
@@ -211,8 +211,8 @@ def noise(relative: float, entries: int = 64, **options: Any) -> str | None:
     """What is said of noise as large, where a number is not a narrow one."""
     rng = np.random.default_rng(7)
     truth = 4 * rng.choice([-1.0, 1.0], entries)
-    came = truth + 4 * relative * rng.choice([-1.0, 1.0], entries)
-    return told(came, truth, **options)
+    received = truth + 4 * relative * rng.choice([-1.0, 1.0], entries)
+    return explained(received, truth, **options)
 
 
 @pytest.mark.parametrize(
@@ -231,11 +231,11 @@ def noise(relative: float, entries: int = 64, **options: Any) -> str | None:
     ],
 )
 def test_noise_is_told_by_its_size(relative: float, dtype: str | None) -> None:
-    said = (
+    text = (
         f"What is left looks like noise, {relative:.1g} of the gradient, the size that "
         f"rounding in {dtype} makes. {MEND}"
     )
-    assert noise(relative) == (said if dtype else None)
+    assert noise(relative) == (text if dtype else None)
 
 
 @pytest.mark.parametrize(
@@ -252,7 +252,7 @@ def test_noise_of_the_leaf_s_own_dtype_or_a_wider_one_is_none(
 def test_fewer_than_64_entries_are_no_noise() -> None:
     assert noise(2**-9, 64) is not None
     assert noise(2**-9, 63) is None
-    assert told(np.zeros(64) + 1e-3 * ALONE[1], np.zeros(64)) is None
+    assert explained(np.zeros(64) + 1e-3 * ALONE[1], np.zeros(64)) is None
 
 
 @pytest.mark.parametrize("along", ["truth", "parameter", "one"])
@@ -264,13 +264,13 @@ def test_noise_points_nowhere(along: str, sign: int) -> None:
     direction = direction / np.sqrt(np.mean(direction**2))
     for cosine, known in ((0.49, True), (0.51, False)):
         r = sign * cosine * direction + np.sqrt(1 - cosine**2) * rest
-        found = told(truth + 2**-9 * r, truth, parameter=3 * parameter)
+        found = explained(truth + 2**-9 * r, truth, parameter=3 * parameter)
         assert (found is not None) == known
 
 
 def test_noise_beside_a_parameter_of_zeros_is_noise() -> None:
     _, truth, _, rest = ALONE
-    assert told(truth + 2**-9 * rest, truth, parameter=np.zeros(64)) is not None
+    assert explained(truth + 2**-9 * rest, truth, parameter=np.zeros(64)) is not None
 
 
 @pytest.mark.parametrize("shape", [(16, 16), (40, 16), (16, 40)])
@@ -284,19 +284,19 @@ def test_noise_has_no_low_rank(shape: tuple[int, int]) -> None:
         squares[4] = share
         r = u @ np.diag(np.sqrt(squares)) @ vt
         r *= 2**-9 * np.sqrt(np.mean(truth**2) / np.mean(r**2))
-        assert (told(truth + r, truth) is not None) == known
+        assert (explained(truth + r, truth) is not None) == known
 
 
 @pytest.mark.parametrize("shape", [(7, 30), (30, 7), (9, 10, 11), (64,)])
 def test_noise_of_few_lines_or_of_three_axes_is_noise(shape: tuple[int, ...]) -> None:
     rng = np.random.default_rng(5)
     truth, r = rng.standard_normal((2, *shape))
-    assert told(truth + 2**-9 * r, truth) is not None
+    assert explained(truth + 2**-9 * r, truth) is not None
 
 
 def test_only_the_leaves_that_are_narrow_are_told() -> None:
-    wide = evidence("a", 1.7 * FEW, FEW, 1e-13)
-    narrow = evidence("b", narrowed(FEW, "float32"), FEW, 1e-13)
-    (claim,) = low_precision(case(wide, narrow))
+    wide = comparison("a", 1.7 * FEW, FEW, 1e-13)
+    narrow = comparison("b", narrowed(FEW, "float32"), FEW, 1e-13)
+    (claim,) = low_precision(mismatch(wide, narrow))
     assert list(claim.explanations) == ["b"]
     assert claim.cause == "low_precision"

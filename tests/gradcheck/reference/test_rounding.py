@@ -8,10 +8,16 @@ import numpy as np
 import pytest
 
 from handgrad import check_gradients
-from handgrad.gradcheck.random_rounding import run
-from handgrad.gradcheck.rounding import Neighbour, draws, noise_of_loss, probes
-from handgrad.gradcheck.tolerance import DRAWS, PROBES
-from handgrad.gradcheck.trees import is_floating, split
+from handgrad.gradcheck.reference.float64 import Point
+from handgrad.gradcheck.reference.random_rounding import run
+from handgrad.gradcheck.reference.rounding import (
+    Neighbour,
+    draws,
+    noise_of_loss,
+    probes,
+)
+from handgrad.gradcheck.reference.tolerance import DRAWS, PROBES
+from handgrad.gradcheck.trees import is_floating
 
 DTYPES = ["bfloat16", "float16", "float32", "float64"]
 
@@ -119,8 +125,8 @@ def shares(found: np.ndarray) -> dict[int, float]:
 def test_probes_move_one_entry_in_four_up_as_often_as_down(dtype: str) -> None:
     with jax.enable_x64(dtype == "float64"):
         x = jnp.asarray(SPREAD, dtype)
-        of_args = probes(given, split(x), (x,))
-        of_params = probes(own, split(x), ())
+        of_args = probes(Point(given, x, (x,)))
+        of_params = probes(Point(own, x))
         for found in (of_args, of_params):
             assert len(found) == PROBES
             for probe in found:
@@ -134,7 +140,7 @@ def test_probes_move_one_entry_in_four_up_as_often_as_down(dtype: str) -> None:
 def test_draws_move_what_is_given_in_its_own_last_place_and_once_more() -> None:
     """At first in float32, and then in float64."""
     x = jnp.asarray(SPREAD, jnp.float32)
-    for found in (draws(given, split(x), (x,)), draws(own, split(x), ())):
+    for found in (draws(Point(given, x, (x,))), draws(Point(own, x))):
         assert len(found) == DRAWS
         for draw in found:
             (gradient,) = draw.gradient
@@ -149,7 +155,7 @@ def test_draws_move_what_is_given_in_its_own_last_place_and_once_more() -> None:
 def test_draws_move_the_constants_of_the_loss() -> None:
     with jax.enable_x64(True):
         constant = jnp.asarray(SPREAD)
-        found = draws(lambda w: given(w, constant), split(jnp.array([1.5] * N)), ())
+        found = draws(Point(lambda w: given(w, constant), jnp.full(N, 1.5)))
     for draw in found:
         moved = units(draw.gradient[0], SPREAD)
         assert shares(moved) == pytest.approx({-1: 1 / 2, 1: 1 / 2}, abs=0.04)
@@ -175,11 +181,13 @@ def test_noise_of_loss_is_the_largest_distance_from_the_value(
     loss: Any, value: float, noise: float, where: str
 ) -> None:
     with jax.enable_x64(True):
-        x, zero = jnp.full(64, 1.5), split(jnp.zeros(()))
+        x, zero = jnp.full(64, 1.5), jnp.zeros(())
         found = {
-            "params": lambda: noise_of_loss(loss, split(x), (), value),
-            "args": lambda: noise_of_loss(lambda w, x: loss(x), zero, (x,), value),
-            "constants": lambda: noise_of_loss(lambda w: loss(x), zero, (), value),
+            "params": lambda: noise_of_loss(Point(loss, x), value),
+            "args": lambda: noise_of_loss(
+                Point(lambda w, x: loss(x), zero, (x,)), value
+            ),
+            "constants": lambda: noise_of_loss(Point(lambda w: loss(x), zero), value),
         }[where]()
     assert found == noise
 
@@ -188,9 +196,9 @@ def test_noise_of_loss_is_the_largest_of_all_draws() -> None:
     steps = [np.random.default_rng(seed).choice((-1, 1)) for seed in range(DRAWS)]
     assert set(steps) == {-1, 1}
     with jax.enable_x64(True):
-        at = jnp.abs, split(jnp.array(1.5)), ()
-        assert noise_of_loss(*at, 0.5) == 1 + EPS
-        assert noise_of_loss(*at, 2.5) == 1 + EPS
+        point = Point(jnp.abs, jnp.array(1.5))
+        assert noise_of_loss(point, 0.5) == 1 + EPS
+        assert noise_of_loss(point, 2.5) == 1 + EPS
 
 
 def rich(w: jax.Array) -> jax.Array:
@@ -262,10 +270,10 @@ def cancels(v: jax.Array) -> jax.Array:
 def test_random_rounding_finds_an_error_that_no_neighbour_has() -> None:
     with jax.enable_x64(True):
         v = jnp.array([28.1, 28.2, 28.3])
-        at = split(v), ()
+        point = Point(cancels, v)
         here = jax.value_and_grad(cancels)(v)[0]
-        drawn = [e.value for e in draws(cancels, *at)]
-        beside = [e.value for e in probes(cancels, *at)]
+        drawn = [e.value for e in draws(point)]
+        beside = [e.value for e in probes(point)]
     truth = float(np.sum(np.arange(1.0, 4.0) / (1 + np.exp(np.asarray(v)))))
     error = abs(float(here) - truth)
     assert len(drawn) == DRAWS
@@ -277,7 +285,7 @@ def test_random_rounding_finds_an_error_that_no_neighbour_has() -> None:
 def test_draws_are_repeatable_and_differ() -> None:
     with jax.enable_x64(True):
         w = jnp.asarray(np.random.default_rng(0).standard_normal((4, 4)))
-        first, second = (draws(rich, split(w), ()) for _ in range(2))
+        first, second = (draws(Point(rich, w)) for _ in range(2))
         truth = jax.grad(rich)(w)
     for one, two in zip(first, second, strict=True):
         np.testing.assert_array_equal(one.gradient[0], two.gradient[0])
@@ -293,7 +301,7 @@ def test_arguments_narrower_than_float64_are_known_to_their_own_last_place() -> 
         def loss(w: jax.Array, q: jax.Array) -> jax.Array:
             return jnp.sum(q * w**2)
 
-        found = draws(loss, split(w), (q,))
+        found = draws(Point(loss, w, (q,)))
         truth = np.asarray(2 * q.astype(w.dtype) * w)
     loose = max(abs(e.gradient[0] - truth).max() for e in found)
     assert 1e-8 < loose < 1e-6
@@ -314,7 +322,7 @@ def test_float64_of_one_saturated_sample_is_right() -> None:
             assert check_gradients(loss, gradient, v, jnp.argmax(v)).ok
 
 
-def test_loss_that_cannot_be_traced_is_judged_with_a_note() -> None:
+def test_loss_that_cannot_be_traced_is_compared_with_a_note() -> None:
     def branches(w: jax.Array, x: jax.Array) -> jax.Array:
         return jnp.sum(w * x) if float(x[0]) > 0 else jnp.sum(w)
 

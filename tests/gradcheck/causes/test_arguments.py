@@ -16,9 +16,10 @@ from gradcheck.cases import (
     Params,
     causes,
     check,
+    comparison,
     distribution,
-    evidence,
     loss,
+    mismatch_of,
     point,
     right,
     sample_weights,
@@ -26,14 +27,18 @@ from gradcheck.cases import (
 )
 
 from handgrad import check_gradients
-from handgrad.gradcheck.claims import Case, Claim
-from handgrad.gradcheck.from_arguments import (
-    ask,
+from handgrad.gradcheck.causes.arguments import (
+    class_counts,
+    gradient_at,
     label_smoothing,
+    may_weigh,
     stale,
+    weight_sums,
     weights_ignored,
 )
-from handgrad.gradcheck.question import Question
+from handgrad.gradcheck.causes.claims import Claim, Mismatch
+from handgrad.gradcheck.check import Check
+from handgrad.gradcheck.reference.float64 import Point, true_gradient
 
 BOTH = {BIAS: None, WEIGHT: None}
 MASK = jnp.arange(M) < 11
@@ -99,10 +104,10 @@ def test_gradient_of_another_batch_is_stale_where_that_is_offered() -> None:
         return right(params, jnp.flip(x, axis=1), labels)
 
     offered = {"the last batch": (params, before, labels)}
-    told = check(stale, alternatives=offered)
+    explained = check(stale, alternatives=offered)
     alone = check(stale)
-    assert causes(told) == everywhere("stale")
-    assert "another point: the last batch" in told.wrong[0].explanation
+    assert causes(explained) == everywhere("stale")
+    assert "another point: the last batch" in explained.wrong[0].explanation
     assert causes(alone) == everywhere("unknown")
 
 
@@ -138,25 +143,25 @@ class Lookalike:
         self.shape = shape
 
 
-def told(
-    hypothesis: Callable[[Case], Iterator[Claim]],
-    asked: Question,
+def explained(
+    hypothesis: Callable[[Mismatch], Iterator[Claim]],
+    checked: Check,
     **candidates: np.ndarray,
 ) -> list[Claim]:
     """What a hypothesis claims of a wrong gradient."""
-    truth = asked.truth_at(asked.params, asked.args)
+    truth = true_gradient(checked.point)
     leaves = {f"[{name!r}]": candidate for name, candidate in candidates.items()}
-    found = {path: evidence(path, leaf, truth[path]) for path, leaf in leaves.items()}
+    found = {path: comparison(path, leaf, truth[path]) for path, leaf in leaves.items()}
     wrong = [path for path, leaf in found.items() if leaf.wrong]
-    return list(hypothesis(Case(asked, found, wrong)))
+    return list(hypothesis(Mismatch(checked, found, wrong)))
 
 
 def ignored(leaf: int, total: str, *paths: str) -> Claim:
-    said = (
+    text = (
         f"The gradient as if argument leaf {leaf} (weights or mask, sum {total}) were "
         "all 1. Multiply each sample's delta by it."
     )
-    return Claim.same("weights_ignored", paths or ["['w']"], said)
+    return Claim.same("weights_ignored", paths or ["['w']"], text)
 
 
 def weighted(params: Params, *args: Any) -> jax.Array:
@@ -166,8 +171,8 @@ def weighted(params: Params, *args: Any) -> jax.Array:
     return jnp.sum(factors * (x @ params["w"]))
 
 
-def weighing(*args: Any, loss: Callable[..., Any] = weighted) -> Question:
-    return Question(loss, right, {"w": np.ones(5)}, args)
+def weighing(*args: Any, loss: Callable[..., Any] = weighted) -> Check:
+    return Check(Point(loss, {"w": np.ones(5)}, args), right)
 
 
 @pytest.mark.parametrize("ratio", [1, 8 / TOTAL, TOTAL / 8])
@@ -175,37 +180,37 @@ def weighing(*args: Any, loss: Callable[..., Any] = weighted) -> Question:
 def test_ignored_weights_by_hand(place: int, ratio: float) -> None:
     args: list[Any] = [ROWS, LABELS]
     args.insert(place, WEIGHTS)
-    found = told(weights_ignored, weighing(*args), w=ratio * LABELS @ ROWS)
+    found = explained(weights_ignored, weighing(*args), w=ratio * LABELS @ ROWS)
     assert found == [ignored(place, "5.383")]
 
 
 @pytest.mark.parametrize("kind", [bool, int])
 def test_ignored_mask_by_hand(kind: type) -> None:
     mask = np.array([1, 0, 1, 1, 0, 1, 0, 1]).astype(kind)
-    found = told(weights_ignored, weighing(ROWS, mask), w=ROWS.sum(axis=0))
+    found = explained(weights_ignored, weighing(ROWS, mask), w=ROWS.sum(axis=0))
     assert found == [ignored(1, "5")]
 
 
 def test_ignored_weights_are_those_of_the_vector_that_was_ignored() -> None:
     others = np.arange(8) / 4
-    asked = weighing(ROWS, WEIGHTS, others)
-    assert told(weights_ignored, asked, w=others @ ROWS) == [ignored(1, "5.383")]
-    assert told(weights_ignored, asked, w=WEIGHTS @ ROWS) == [ignored(2, "7")]
-    assert told(weights_ignored, asked, w=ROWS.sum(axis=0)) == []
+    checked = weighing(ROWS, WEIGHTS, others)
+    assert explained(weights_ignored, checked, w=others @ ROWS) == [ignored(1, "5.383")]
+    assert explained(weights_ignored, checked, w=WEIGHTS @ ROWS) == [ignored(2, "7")]
+    assert explained(weights_ignored, checked, w=ROWS.sum(axis=0)) == []
 
 
 @pytest.mark.parametrize("factor", [2, 1.01, -1, 8, 1 / 8, TOTAL, 1 / TOTAL])
 def test_ignored_weights_with_another_normaliser_are_not_told(factor: float) -> None:
-    asked = weighing(ROWS, WEIGHTS)
-    assert told(weights_ignored, asked, w=factor * ROWS.sum(axis=0)) == []
+    checked = weighing(ROWS, WEIGHTS)
+    assert explained(weights_ignored, checked, w=factor * ROWS.sum(axis=0)) == []
 
 
 def test_ignored_weights_may_sum_to_zero() -> None:
-    asked = weighing(ROWS, np.array([1.0, -1, 2, -2, 3, -3, 4, -4]))
-    found = told(weights_ignored, asked, w=ROWS.sum(axis=0))
+    checked = weighing(ROWS, np.array([1.0, -1, 2, -2, 3, -3, 4, -4]))
+    found = explained(weights_ignored, checked, w=ROWS.sum(axis=0))
     assert found
     assert all(claim == ignored(1, "0") for claim in found)
-    assert told(weights_ignored, asked, w=2 * ROWS.sum(axis=0)) == []
+    assert explained(weights_ignored, checked, w=2 * ROWS.sum(axis=0)) == []
 
 
 def test_ignored_weights_of_one_leaf() -> None:
@@ -213,9 +218,9 @@ def test_ignored_weights_of_one_leaf() -> None:
         return jnp.sum(w * (x @ (params["a"] + params["b"] + params["c"])))
 
     params = {name: np.ones(5) for name in "abc"}
-    asked = Question(loss, right, params, (ROWS, WEIGHTS))
+    checked = Check(Point(loss, params, (ROWS, WEIGHTS)), right)
     g, plain = WEIGHTS @ ROWS, ROWS.sum(axis=0)
-    found = told(weights_ignored, asked, a=g, b=plain, c=-g)
+    found = explained(weights_ignored, checked, a=g, b=plain, c=-g)
     assert found == [ignored(1, "5.383", "['b']")]
 
 
@@ -228,8 +233,8 @@ def calls_of(hypothesis: Any, *args: Any) -> int:
         calls += 1
         return jnp.sum(x @ params["w"])
 
-    asked = Question(loss, right, {"w": np.ones((5, CLASSES))}, (ROWS, *args))
-    assert told(hypothesis, asked, w=np.eye(5, CLASSES)) == []
+    checked = Check(Point(loss, {"w": np.ones((5, CLASSES))}, (ROWS, *args)), right)
+    assert explained(hypothesis, checked, w=np.eye(5, CLASSES)) == []
     return calls
 
 
@@ -255,8 +260,8 @@ def test_what_is_no_array_is_carried_along() -> None:
     def loss(params: Params, leaf: Any, x: Any, w: Any) -> jax.Array:
         return weighted(params, x, w)
 
-    asked = weighing(Lookalike(8), ROWS, WEIGHTS, loss=loss)
-    found = told(weights_ignored, asked, w=ROWS.sum(axis=0))
+    checked = weighing(Lookalike(8), ROWS, WEIGHTS, loss=loss)
+    found = explained(weights_ignored, checked, w=ROWS.sum(axis=0))
     assert found == [ignored(2, "5.383")]
 
 
@@ -267,15 +272,17 @@ def test_weights_that_the_loss_refuses_to_replace_are_passed_over() -> None:
         return weighted(params, x, first, second)
 
     others = np.arange(8) / 4
-    asked = weighing(ROWS, others, WEIGHTS, loss=loss)
-    assert told(weights_ignored, asked, w=WEIGHTS @ ROWS) == []
-    assert told(weights_ignored, asked, w=others @ ROWS) == [ignored(2, "5.383")]
+    checked = weighing(ROWS, others, WEIGHTS, loss=loss)
+    assert explained(weights_ignored, checked, w=WEIGHTS @ ROWS) == []
+    assert explained(weights_ignored, checked, w=others @ ROWS) == [ignored(2, "5.383")]
 
 
 @pytest.mark.parametrize("hypothesis", [weights_ignored, label_smoothing])
 def test_without_a_batch_nothing_is_replaced(hypothesis: Any) -> None:
-    asked = Question(lambda p, k: k * p["w"].sum(), right, {"w": np.ones(5)}, (0.5,))
-    assert told(hypothesis, asked, w=np.ones(5)) == []
+    checked = Check(
+        Point(lambda p, k: k * p["w"].sum(), {"w": np.ones(5)}, (0.5,)), right
+    )
+    assert explained(hypothesis, checked, w=np.ones(5)) == []
 
 
 class Scores:
@@ -298,13 +305,13 @@ class Scores:
             targets = jax.nn.one_hot(targets, self.classes)
         return jnp.sum(targets * (x @ params["w"]))
 
-    def told(self, candidate: np.ndarray, targets: Any, *more: Any) -> list[Claim]:
+    def explained(self, candidate: np.ndarray, targets: Any, *more: Any) -> list[Claim]:
         """What is said of a gradient; the calls are those of the hypothesis alone."""
-        asked = Question(self, right, self.params, (ROWS, targets, *more))
-        truth = asked.truth_at(asked.params, asked.args)["['w']"]
+        checked = Check(Point(self, self.params, (ROWS, targets, *more)), right)
+        truth = true_gradient(checked.point)["['w']"]
         self.calls = 0
-        leaf = evidence("['w']", candidate, truth)
-        return list(label_smoothing(Case(asked, {leaf.path: leaf}, [leaf.path])))
+        leaf = comparison("['w']", candidate, truth)
+        return list(label_smoothing(Mismatch(checked, {leaf.path: leaf}, [leaf.path])))
 
 
 def hard(labels: np.ndarray = LABELS, classes: int = CLASSES) -> np.ndarray:
@@ -317,11 +324,11 @@ def smoothed(epsilon: float, q: np.ndarray) -> np.ndarray:
 
 
 def mixed(how: str, *paths: str) -> Claim:
-    said = (
+    text = (
         f"The gradient for targets {how}, which those of the loss are not. Give loss "
         "and gradient the same targets."
     )
-    return Claim.same("label_smoothing", paths or ["['w']"], said)
+    return Claim.same("label_smoothing", paths or ["['w']"], text)
 
 
 TEMPERED = 0.7 * hard() + 0.3 * hard(LABELS[::-1])
@@ -341,7 +348,7 @@ TEMPERED = 0.7 * hard() + 0.3 * hard(LABELS[::-1])
 def test_smoothing_by_hand(targets: np.ndarray, epsilon: float, how: str) -> None:
     q = hard() if targets.ndim == 1 else targets
     loss = Scores()
-    assert loss.told(smoothed(epsilon, q), targets) == [mixed(how)]
+    assert loss.explained(smoothed(epsilon, q), targets) == [mixed(how)]
     assert loss.calls == 1
 
 
@@ -356,8 +363,8 @@ def test_targets_may_stand_anywhere(place: int, targets: np.ndarray) -> None:
         rest = [*args[:place], *args[place + 1 :]]
         return loss(params, rest[0], args[place]) + 0 * jnp.sum(rest[1])
 
-    asked = Question(moved, right, loss.params, tuple(args))
-    found = told(label_smoothing, asked, w=smoothed(0.2, hard()))
+    checked = Check(Point(moved, loss.params, tuple(args)), right)
+    found = explained(label_smoothing, checked, w=smoothed(0.2, hard()))
     assert found == [mixed("smoothed by 0.2")]
 
 
@@ -366,9 +373,9 @@ def test_smoothing_of_one_leaf() -> None:
         return Scores()({"w": params["a"] + params["b"] + params["c"]}, x, labels)
 
     params = {name: np.ones((5, CLASSES)) for name in "abc"}
-    asked = Question(loss, right, params, (ROWS, LABELS))
+    checked = Check(Point(loss, params, (ROWS, LABELS)), right)
     g = smoothed(0, hard())
-    found = told(label_smoothing, asked, a=g, b=smoothed(0.3, hard()), c=1 + g)
+    found = explained(label_smoothing, checked, a=g, b=smoothed(0.3, hard()), c=1 + g)
     assert found == [mixed("smoothed by 0.3", "['b']")]
 
 
@@ -415,13 +422,13 @@ def no_integers(targets: Any) -> bool:
 def test_labels_that_must_be_integers_are_replaced_by_each_class(classes: int) -> None:
     labels = LABELS % classes
     loss, q = Scores(classes, no_integers), hard(labels, classes)
-    assert loss.told(smoothed(0.1, q), labels) == [mixed("smoothed by 0.1")]
+    assert loss.explained(smoothed(0.1, q), labels) == [mixed("smoothed by 0.1")]
     assert loss.calls == 1 + classes
 
 
 def test_labels_of_too_many_classes_are_not() -> None:
     loss, q = Scores(33, no_integers), hard(LABELS, 33)
-    assert loss.told(smoothed(0.1, q), LABELS) == []
+    assert loss.explained(smoothed(0.1, q), LABELS) == []
     assert loss.calls == 1
 
 
@@ -430,7 +437,7 @@ def test_uniform_over_some_of_the_classes_is_no_smoothing(refused: int) -> None:
     """The loss refuses labels that are all of one class; the others have a mean."""
     loss = Scores(refuses=lambda y: no_integers(y) or np.all(np.asarray(y) == refused))
     some = np.where(np.arange(CLASSES) == refused, 0, 1 / (CLASSES - 1))
-    assert loss.told(ROWS.T @ (0.9 * hard() + 0.1 * some), LABELS) == []
+    assert loss.explained(ROWS.T @ (0.9 * hard() + 0.1 * some), LABELS) == []
     assert loss.calls == 1 + CLASSES
 
 
@@ -443,23 +450,23 @@ def test_number_of_classes_is_the_first_that_the_loss_accepts(
     classes: int, calls: int
 ) -> None:
     loss = Scores(classes)
-    found = loss.told(smoothed(0.1, hard(classes=classes)), LABELS, *SIDES)
+    found = loss.explained(smoothed(0.1, hard(classes=classes)), LABELS, *SIDES)
     assert found == [mixed("smoothed by 0.1")]
     assert loss.calls == calls
 
 
 def test_number_of_classes_is_above_every_label() -> None:
     loss, labels = Scores(6), np.where(LABELS == 3, 5, LABELS)
-    found = loss.told(smoothed(0.1, hard(labels, 6)), labels, *SIDES)
+    found = loss.explained(smoothed(0.1, hard(labels, 6)), labels, *SIDES)
     assert found == [mixed("smoothed by 0.1")]
     assert loss.calls == 1
 
 
 def test_inputs_that_might_be_a_distribution_hide_no_labels() -> None:
     loss, x = Scores(), np.abs(ROWS) / np.abs(ROWS).sum(axis=1, keepdims=True)
-    asked = Question(loss, right, loss.params, (x, LABELS))
+    checked = Check(Point(loss, loss.params, (x, LABELS)), right)
     g = x.T @ (0.9 * hard() + 0.1 / CLASSES)
-    assert told(label_smoothing, asked, w=g) == [mixed("smoothed by 0.1")]
+    assert explained(label_smoothing, checked, w=g) == [mixed("smoothed by 0.1")]
 
 
 @pytest.mark.parametrize("classes", [CLASSES, 6])
@@ -467,7 +474,7 @@ def test_labels_that_must_be_integers_may_be_of_any_number_of_classes(
     classes: int,
 ) -> None:
     loss = Scores(classes, no_integers)
-    found = loss.told(smoothed(0.1, hard(classes=classes)), LABELS, *SIDES)
+    found = loss.explained(smoothed(0.1, hard(classes=classes)), LABELS, *SIDES)
     assert found == [mixed("smoothed by 0.1")]
     assert loss.calls == 2 + 4 + 6
 
@@ -492,8 +499,8 @@ def test_stale_by_hand(a: float, b: float, found: list[tuple[str, list[str]]]) -
         "last": (params, 2.0),
         "next": ({"a": np.zeros(5), "b": np.zeros(1)}, 3.0),
     }
-    asked = Question(loss, right, params, (1.0,), offered)
-    assert told(stale, asked, a=np.full(5, a), b=np.full(1, b)) == [
+    checked = Check(Point(loss, params, (1.0,)), right, offered)
+    assert explained(stale, checked, a=np.full(5, a), b=np.full(1, b)) == [
         Claim.same("stale", paths, f"This is the gradient at another point: {name}.")
         for name, paths in found
     ]
@@ -504,22 +511,60 @@ def test_leaf_that_the_other_point_has_not_is_not_stale() -> None:
         return sum((jnp.sum(p * p) / 2 for p in params.values()), jnp.zeros(()))
 
     params, before = {"a": np.ones(5), "b": np.ones(5)}, {"b": np.arange(5.0)}
-    asked = Question(loss, right, params, (), {"before": (before,)})
-    (claim,) = told(stale, asked, a=np.arange(5.0), b=np.arange(5.0))
+    checked = Check(Point(loss, params, ()), right, {"before": (before,)})
+    (claim,) = explained(stale, checked, a=np.arange(5.0), b=np.arange(5.0))
     assert list(claim.explanations) == ["['b']"]
 
 
-def test_ask_gives_the_gradient_in_float64_or_nothing() -> None:
+def test_gradient_at_another_point_is_in_float64_or_nothing() -> None:
     def loss(params: Params, k: Any) -> jax.Array:
         if k < 0:
             raise ArithmeticError("no such k")
         return k * jnp.sum(jnp.sqrt(params["a"])) + jnp.sum(params["b"])
 
-    asked = Question(loss, right, {}, ())
-    found = ask(Case(asked, {}, []), {"a": np.full(2, 1 / 9), "b": np.ones(3)}, (2.0,))
+    checked = Check(Point(loss, {}, ()), right)
+    found = gradient_at(
+        Mismatch(checked, {}, []), {"a": np.full(2, 1 / 9), "b": np.ones(3)}, (2.0,)
+    )
     assert found is not None
     np.testing.assert_allclose(found["['a']"], [3, 3], rtol=1e-15)
     np.testing.assert_array_equal(found["['b']"], [1, 1, 1])
     for a, k in ((0.0, 1.0), (1.0, -1.0)):
         point = {"a": np.array([1.0, a]), "b": np.ones(3)}
-        assert ask(Case(asked, {}, []), point, (k,)) is None
+        assert gradient_at(Mismatch(checked, {}, []), point, (k,)) is None
+
+
+@pytest.mark.parametrize(
+    ("leaf", "expected"),
+    [
+        (np.array([0.5, 2.0]), True),
+        (np.array([True, False]), True),
+        (np.array([0, 1, 1]), True),
+        (np.array([0, 1, 2]), False),
+        (np.array([1 + 1j]), False),
+    ],
+)
+def test_what_may_be_weights(leaf: Any, expected: bool) -> None:
+    assert may_weigh(leaf) is expected
+
+
+def test_sums_of_weights_are_those_of_vectors_as_long_as_the_batch() -> None:
+    args = (np.ones((4, 2)), np.array([1, 0, 1, 1]), np.arange(4), np.ones(3), 0.5)
+    assert weight_sums(mismatch_of(*args, w=np.ones(2))) == [3.0]
+
+
+def test_number_of_classes_is_that_of_the_last_leaf_or_a_distribution() -> None:
+    inputs, labels = np.ones((4, 9)), np.arange(4)
+    two = {"v": np.ones((9, 6)), "w": np.ones((6, 5))}
+    assert class_counts(mismatch_of(inputs, labels, **two)) == [5]
+    assert class_counts(mismatch_of(inputs, np.ones((4, 3)), **two)) == [3, 5]
+    assert class_counts(mismatch_of(inputs, labels, np.ones((9, 3)), **two)) == [5]
+    assert class_counts(mismatch_of(inputs, np.ones((4, 2)), **two)) == [2, 5]
+    assert class_counts(
+        mismatch_of(inputs, np.ones((3, 3)), np.ones((4, 2, 2)), **two)
+    ) == [5]
+    assert class_counts(mismatch_of(inputs, np.ones((4, 1)), w=np.ones((9, 1)))) == []
+    assert class_counts(mismatch_of(inputs, w=np.ones(()))) == []
+    assert class_counts(mismatch_of(inputs, w=np.ones((9, 0)))) == []
+    assert class_counts(mismatch_of(inputs, w=np.ones((9, 6)), z=np.ones(6))) == [6]
+    assert class_counts(mismatch_of(inputs, w=np.ones((9, 5)), z=np.ones(6))) == [6]

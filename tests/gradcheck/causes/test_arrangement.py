@@ -9,20 +9,20 @@ from gradcheck.cases import (
     WEIGHT,
     causes,
     check,
-    evidence,
+    comparison,
+    explained,
     leaf_of,
     spoiled,
-    told,
 )
 
 from handgrad import check_gradients
-from handgrad.gradcheck.from_arrangement import exchanged, permuted, transposed
+from handgrad.gradcheck.causes.arrangement import exchanged, permuted, transposed
 
 ORDER = jnp.array([0, 3, 2, 1, 4, 5])
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "text"),
     [
         (lambda g: g[::-1], "The rows are right but out of order: 0 holds 5, 1 holds"),
         (lambda g: g[ORDER], "out of order: 1 holds 3, 3 holds 1."),
@@ -30,10 +30,10 @@ ORDER = jnp.array([0, 3, 2, 1, 4, 5])
         (lambda g: g.T.reshape(6, 4), "look for a reshape"),
     ],
 )
-def test_moved_lines_are_told_and_listed(change: Any, said: str) -> None:
+def test_moved_lines_are_told_and_listed(change: Any, text: str) -> None:
     report = check(spoiled(weight=change))
     assert causes(report) == {WEIGHT: "entries_swapped"}
-    assert said in leaf_of(report, WEIGHT).explanation
+    assert text in leaf_of(report, WEIGHT).explanation
 
 
 def test_moved_entries_of_a_bias() -> None:
@@ -73,91 +73,94 @@ GRID = np.arange(1.0, 13.0).reshape(4, 3) ** 2
 
 
 def test_transpose_names_both_shapes() -> None:
-    found = told(
+    found = explained(
         transposed,
-        evidence("turned", GRID.T, GRID),
-        evidence("right", GRID, GRID),
-        evidence("vector", np.ones(3), np.arange(3.0)),
-        evidence("row", GRID[:1].T, GRID[:1]),
-        evidence("column", GRID[:, :1].T, GRID[:, :1]),
-        evidence("another", 2 * GRID.T, GRID),
-        evidence("flat", np.ones(12), GRID),
-        evidence("cube", np.ones((2, 3, 4)), np.zeros((4, 3, 2))),
-        evidence("turned too", GRID.T, GRID),
+        comparison("turned", GRID.T, GRID),
+        comparison("right", GRID, GRID),
+        comparison("vector", np.ones(3), np.arange(3.0)),
+        comparison("row", GRID[:1].T, GRID[:1]),
+        comparison("column", GRID[:, :1].T, GRID[:, :1]),
+        comparison("another", 2 * GRID.T, GRID),
+        comparison("flat", np.ones(12), GRID),
+        comparison("cube", np.ones((2, 3, 4)), np.zeros((4, 3, 2))),
+        comparison("turned too", GRID.T, GRID),
     )
-    said = "The transpose: shape (3, 4) where (4, 3) must be, and the entries agree "
+    text = "The transpose: shape (3, 4) where (4, 3) must be, and the entries agree "
     assert list(found) == ["turned", "turned too"]
-    assert found["turned"].startswith(said)
-    assert told(transposed, evidence("a", -GRID, GRID)) == {}
+    assert found["turned"].startswith(text)
+    assert explained(transposed, comparison("a", -GRID, GRID)) == {}
 
 
 def test_transpose_of_three_axes_is_all_of_them_reversed() -> None:
     cube = np.arange(24.0).reshape(2, 3, 4) ** 2
-    (said,) = told(transposed, evidence("k", cube.T, cube)).values()
-    assert said.startswith("The transpose: shape (4, 3, 2) where (2, 3, 4) must be")
-    assert told(transposed, evidence("k", cube.transpose(2, 0, 1), cube)) == {}
+    (text,) = explained(transposed, comparison("k", cube.T, cube)).values()
+    assert text.startswith("The transpose: shape (4, 3, 2) where (2, 3, 4) must be")
+    assert explained(transposed, comparison("k", cube.transpose(2, 0, 1), cube)) == {}
 
 
 def test_transpose_may_be_off_by_rounding() -> None:
     truth = np.array([[3.0, 5.0], [7.0, 9.0]])
     for off, known in ((1.0, True), (1.5, False)):
-        leaf = evidence("w", (truth + off).T, truth, floor=1.0)
-        assert bool(told(transposed, leaf)) == known
+        leaf = comparison("w", (truth + off).T, truth, floor=1.0)
+        assert bool(explained(transposed, leaf)) == known
 
 
 def test_exchanged_leaf_is_named_once_and_never_itself() -> None:
     a, b = np.array([1.0, 2.0]), np.array([3.0, 5.0])
-    found = told(exchanged, evidence("a", b, a), evidence("b", a, b))
+    found = explained(exchanged, comparison("a", b, a), comparison("b", a, b))
     assert found == {
         "a": "This is the gradient of b.",
         "b": "This is the gradient of a.",
     }
     scalar, other = np.array(1.0), np.array(2.0)
-    assert told(exchanged, evidence("a", other, scalar), evidence("b", 9, other)) == {}
-    twice = told(
-        exchanged, evidence("a", b, a), evidence("b", b, b), evidence("c", b, b)
+    assert (
+        explained(exchanged, comparison("a", other, scalar), comparison("b", 9, other))
+        == {}
+    )
+    twice = explained(
+        exchanged, comparison("a", b, a), comparison("b", b, b), comparison("c", b, b)
     )
     assert twice == {"a": "This is the gradient of b."}
-    assert told(exchanged, evidence("a", 7 * b, a), evidence("b", b, b)) == {}
+    assert explained(exchanged, comparison("a", 7 * b, a), comparison("b", b, b)) == {}
 
 
 @pytest.mark.parametrize(
-    ("order", "said"),
+    ("order", "text"),
     [
         ([1, 0, 2, 3], "0 holds 1, 1 holds 0."),
         ([3, 0, 1, 2], "0 holds 3, 1 holds 0, 2 holds 1, 3 holds 2."),
     ],
 )
-def test_moved_rows_and_columns(order: list[int], said: str) -> None:
-    rows = told(permuted, evidence("w", GRID[order], GRID))
-    assert rows == {"w": f"The rows are right but out of order: {said}"}
-    columns = told(permuted, evidence("w", GRID[order].T, GRID.T))
-    assert columns == {"w": f"The columns are right but out of order: {said}"}
-    entries = told(permuted, evidence("b", GRID[order, 0], GRID[:, 0]))
-    assert entries == {"b": f"The entries are right but out of order: {said}"}
+def test_moved_rows_and_columns(order: list[int], text: str) -> None:
+    rows = explained(permuted, comparison("w", GRID[order], GRID))
+    assert rows == {"w": f"The rows are right but out of order: {text}"}
+    columns = explained(permuted, comparison("w", GRID[order].T, GRID.T))
+    assert columns == {"w": f"The columns are right but out of order: {text}"}
+    entries = explained(permuted, comparison("b", GRID[order, 0], GRID[:, 0]))
+    assert entries == {"b": f"The entries are right but out of order: {text}"}
 
 
 def test_more_than_four_moves_are_counted() -> None:
     truth = np.arange(1.0, 8.0)
-    (said,) = told(permuted, evidence("b", np.roll(truth, 1), truth)).values()
-    assert said.endswith("3 holds 2 and 3 more.")
+    (text,) = explained(permuted, comparison("b", np.roll(truth, 1), truth)).values()
+    assert text.endswith("3 holds 2 and 3 more.")
     five = truth[[1, 2, 3, 4, 0, 5, 6]]
-    (said,) = told(permuted, evidence("b", five, truth)).values()
-    assert said.endswith("3 holds 4 and 1 more.")
+    (text,) = explained(permuted, comparison("b", five, truth)).values()
+    assert text.endswith("3 holds 4 and 1 more.")
     eight = np.arange(1.0, 9.0)
-    (said,) = told(permuted, evidence("b", np.roll(eight, 1), eight)).values()
-    assert said.endswith("3 holds 2 and 4 more.")
+    (text,) = explained(permuted, comparison("b", np.roll(eight, 1), eight)).values()
+    assert text.endswith("3 holds 2 and 4 more.")
 
 
 def test_entry_equal_to_one_that_moved_may_be_called_either() -> None:
     truth = np.array([4.0, 4.0, 1.0, 2.0])
-    found = told(permuted, evidence("b", truth[[2, 1, 0, 3]], truth))
+    found = explained(permuted, comparison("b", truth[[2, 1, 0, 3]], truth))
     assert list(found) == ["b"]
 
 
 def test_entries_that_rounding_exchanges_stay() -> None:
     truth = np.array([1.0, 1.0 + 1e-12, 3.0, 4.0])
-    found = told(permuted, evidence("b", truth[[1, 0, 3, 2]], truth))
+    found = explained(permuted, comparison("b", truth[[1, 0, 3, 2]], truth))
     assert found == {
         "b": "The entries are right but out of order: 2 holds 3, 3 holds 2."
     }
@@ -168,12 +171,12 @@ def test_line_that_is_copied_is_no_order(here: int, there: int) -> None:
     for grid in (GRID, GRID[::-1]):
         copied = grid.copy()
         copied[here] = grid[there]
-        assert told(permuted, evidence("w", copied, grid)) == {}
+        assert explained(permuted, comparison("w", copied, grid)) == {}
 
 
 def test_entry_that_moves_hardly_is_told_from_one_that_stays() -> None:
     truth = np.array([1.0, 1.0 + 1e-5, 3.0, 4.0])
-    found = told(permuted, evidence("b", truth[[1, 0, 2, 3]], truth))
+    found = explained(permuted, comparison("b", truth[[1, 0, 2, 3]], truth))
     assert found == {
         "b": "The entries are right but out of order: 0 holds 1, 1 holds 0."
     }
@@ -181,7 +184,7 @@ def test_entry_that_moves_hardly_is_told_from_one_that_stays() -> None:
 
 def test_what_did_not_move_stays_where_entries_are_equal() -> None:
     truth = np.array([4.0, 4.0, 1.0, 2.0, 4.0])
-    found = told(permuted, evidence("b", truth[[0, 1, 3, 2, 4]], truth))
+    found = explained(permuted, comparison("b", truth[[0, 1, 3, 2, 4]], truth))
     assert found == {
         "b": "The entries are right but out of order: 2 holds 3, 3 holds 2."
     }
@@ -190,33 +193,35 @@ def test_what_did_not_move_stays_where_entries_are_equal() -> None:
 def test_moves_along_a_third_axis_and_of_single_entries_are_a_reshape() -> None:
     cube = np.arange(1.0, 25.0).reshape(2, 3, 4) ** 2
     reshape = "The entries are right but out of order; look for a reshape"
-    (said,) = told(permuted, evidence("k", cube[:, :, ::-1], cube)).values()
-    assert said.startswith(reshape)
-    (said,) = told(permuted, evidence("w", GRID.T.reshape(4, 3), GRID)).values()
-    assert said.startswith(reshape)
-    (said,) = told(permuted, evidence("k", cube[::-1], cube)).values()
-    assert said == "The rows are right but out of order: 0 holds 1, 1 holds 0."
+    (text,) = explained(permuted, comparison("k", cube[:, :, ::-1], cube)).values()
+    assert text.startswith(reshape)
+    (text,) = explained(permuted, comparison("w", GRID.T.reshape(4, 3), GRID)).values()
+    assert text.startswith(reshape)
+    (text,) = explained(permuted, comparison("k", cube[::-1], cube)).values()
+    assert text == "The rows are right but out of order: 0 holds 1, 1 holds 0."
 
 
 def test_too_little_to_prove_an_order() -> None:
     three, two = np.array([1.0, 2.0, 4.0]), np.array([[1.0], [2.0]])
-    assert told(permuted, evidence("b", three[::-1], three)) == {}
-    assert told(permuted, evidence("w", two[::-1], two)) == {}
+    assert explained(permuted, comparison("b", three[::-1], three)) == {}
+    assert explained(permuted, comparison("w", two[::-1], two)) == {}
     four = np.array([[1.0, 2.0], [4.0, 8.0]])
-    assert list(told(permuted, evidence("w", four[::-1], four))) == ["w"]
+    assert list(explained(permuted, comparison("w", four[::-1], four))) == ["w"]
     turned = four.ravel()[[1, 2, 0, 3]].reshape(2, 2)
-    (said,) = told(permuted, evidence("w", turned, four)).values()
-    assert "look for a reshape" in said
+    (text,) = explained(permuted, comparison("w", turned, four)).values()
+    assert "look for a reshape" in text
     line = np.array([[1.0, 2.0, 4.0, 8.0]])
-    (said,) = told(permuted, evidence("w", line[:, ::-1], line)).values()
-    assert said.startswith("The columns are right but out of order: 0 holds 3")
+    (text,) = explained(permuted, comparison("w", line[:, ::-1], line)).values()
+    assert text.startswith("The columns are right but out of order: 0 holds 3")
 
 
 def test_other_numbers_are_no_order() -> None:
-    assert told(permuted, evidence("w", GRID + 1, GRID)) == {}
-    assert told(permuted, evidence("b", GRID[:, 0] + 1, GRID[:, 0])) == {}
+    assert explained(permuted, comparison("w", GRID + 1, GRID)) == {}
+    assert explained(permuted, comparison("b", GRID[:, 0] + 1, GRID[:, 0])) == {}
 
 
 def test_right_leaf_beside_a_moved_one_is_not_told() -> None:
-    found = told(permuted, evidence("a", GRID, GRID), evidence("b", GRID[::-1], GRID))
+    found = explained(
+        permuted, comparison("a", GRID, GRID), comparison("b", GRID[::-1], GRID)
+    )
     assert list(found) == ["b"]

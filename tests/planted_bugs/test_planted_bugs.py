@@ -11,8 +11,12 @@ import pytest
 
 import handgrad
 from handgrad import check_gradients
-from handgrad.gradcheck.causes import CAUSES
-from handgrad.gradcheck.planted_bugs import (
+from handgrad.gradcheck import Report
+from handgrad.gradcheck.causes.claims import CAUSES
+from handgrad.gradcheck.check import Check, Variant
+from handgrad.gradcheck.points import Basis, examine, prepare
+from handgrad.gradcheck.reference.float64 import Point
+from handgrad.planted_bugs import (
     BUGS,
     NETWORKS,
     Bug,
@@ -23,9 +27,6 @@ from handgrad.gradcheck.planted_bugs import (
     problem,
     right_gradient,
 )
-from handgrad.gradcheck.question import Question, Variant
-from handgrad.gradcheck.report import Report
-from handgrad.gradcheck.trial import Grounds, examine, prepare
 
 NAMES = [bug.name for bug in BUGS]
 NAMED = {bug.name: bug for bug in BUGS}
@@ -58,27 +59,25 @@ def home(bug: Bug) -> Network:
 
 
 @functools.cache
-def ground(network: Network, needs: str) -> tuple[Problem, Question, Grounds]:
-    """A problem, its right gradient, and what verdicts on it rest on."""
+def prepared(network: Network, needs: str) -> tuple[Problem, Check, Basis]:
+    """A problem, its right gradient, and what is known of the loss there."""
     dtype = jnp.float64 if needs == "float64" else jnp.float32
     with jax.enable_x64(needs == "float64"):
         point = problem(network, 0, dtype, needs)
-        question = Question(
-            jax.jit(point.loss),
+        check = Check(
+            Point(jax.jit(point.loss), point.params, point.args),
             right_gradient(point.h),
-            point.params,
-            point.args,
             point.alternatives,
         )
-        return point, question, prepare(question)
+        return point, check, prepare(check.point)
 
 
 def examined(bug: Bug, network: Network, known: tuple[Variant, ...] = ()) -> Report:
     """The report on a bug in a network."""
-    point, right, grounds = ground(network, bug.needs)
+    point, right, basis = prepared(network, bug.needs)
     with jax.enable_x64(bug.needs == "float64"):
         wrong = bug.gradient(point.h)
-        return examine(replace(right, gradient=wrong, catalogue=known), grounds)
+        return examine(replace(right, gradient=wrong, catalogue=known), basis)
 
 
 def spoiled(bug: Bug) -> list[str]:
@@ -102,8 +101,8 @@ def test_bug_is_caught_and_its_leaves_are_named_exactly(name: str) -> None:
     bug = NAMED[name]
     report = examined(bug, home(bug))
     assert [leaf.path for leaf in report.wrong] == spoiled(bug)
-    told = "unknown" if name in BY_CATALOGUE else bug.cause
-    assert {leaf.cause for leaf in report.wrong} == {told}, str(report)
+    cause = "unknown" if name in BY_CATALOGUE else bug.cause
+    assert {leaf.cause for leaf in report.wrong} == {cause}, str(report)
     assert report.faults == ()
 
 
@@ -144,8 +143,8 @@ def test_catalogue_tells_what_the_numbers_do_not(name: str) -> None:
     ids=lambda value: getattr(value, "name", value),
 )
 def test_backward_pass_without_a_bug_is_right(network: Network, needs: str) -> None:
-    _, question, grounds = ground(network, needs)
-    report = examine(question, grounds)
+    _, check, basis = prepared(network, needs)
+    report = examine(check, basis)
     assert report.ok
     assert not report.untested
 
@@ -175,7 +174,7 @@ def test_sixty_gradients_are_distinct() -> None:
     """Two bugs may write one mistake in two places; sixty are mistakes of their own."""
     seen = set()
     for bug in BUGS:
-        point, _, _ = ground(home(bug), bug.needs)
+        point, _, _ = prepared(home(bug), bug.needs)
         with jax.enable_x64(bug.needs == "float64"):
             found = bug.gradient(point.h)(point.params, *point.args)
         leaves = [np.asarray(leaf).ravel() for leaf in jax.tree.leaves(found)]

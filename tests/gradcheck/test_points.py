@@ -84,5 +84,5 @@ def test_leaf_within_rounding_says_what_rounding_may_do() -> None:
     w = jnp.linspace(0.3, 0.9, 5, dtype=jnp.float32)
     (leaf,) = check_gradients(loss, jax.grad(loss), w).leaves
     assert leaf.verdict == "untested"
-    said = f"in float32 rounding alone may do {leaf.floor:.1g} of this gradient"
-    assert said in leaf.explanation
+    text = f"in float32 rounding alone may do {leaf.floor:.1g} of this gradient"
+    assert text in leaf.explanation

@@ -3,24 +3,32 @@
 from collections.abc import Callable
 
 import numpy as np
-from gradcheck.cases import case, evidence
+from gradcheck.cases import comparison, mismatch
 
-from handgrad.gradcheck.causes import Finding
-from handgrad.gradcheck.claims import Case, Claim, cover, fitted
+from handgrad.gradcheck.causes.claims import (
+    Claim,
+    Finding,
+    Mismatch,
+    cover,
+    fitted,
+    listed,
+)
 
 Change = Callable[[str, np.ndarray], np.ndarray]
 
 
-def counting(change: Change, **sizes: int) -> Case:
+def counting(change: Change, **sizes: int) -> Mismatch:
     """Leaves of 1, 2, 3, ... with what ``change`` makes of them for a candidate."""
     truths = {name: np.arange(1.0, size + 1) for name, size in sizes.items()}
-    return case(*(evidence(n, change(n, truth), truth) for n, truth in truths.items()))
+    return mismatch(
+        *(comparison(n, change(n, truth), truth) for n, truth in truths.items())
+    )
 
 
-def test_suspects_are_the_wrong_leaves_of_the_right_shape() -> None:
+def test_unexplained_are_the_wrong_leaves_of_the_right_shape() -> None:
     found = counting(lambda name, g: g[:1] if name == "b" else 2 * g, a=3, b=3, c=3)
-    one = Case(found.question, found.evidence, ["b", "c", "not there"])
-    assert [leaf.path for leaf in one.suspects] == ["c"]
+    one = Mismatch(found.check, found.leaves, ["b", "c", "not there"])
+    assert [leaf.path for leaf in one.unexplained] == ["c"]
     assert one.explained(lambda leaf: 2 * leaf.truth) == ["c"]
     assert one.explained(lambda leaf: 3 * leaf.truth) == []
 
@@ -73,3 +81,11 @@ def test_cover_takes_the_claim_of_most_leaves_then_the_earlier() -> None:
     assert cover(claims, ["a"]) == {"a": Finding("sign", "one")}
     assert cover(claims, ["d"]) == {}
     assert cover([], ["a"]) == {}
+
+
+def test_list_of_lines_is_cut_after_eight() -> None:
+    assert listed("row", np.array([3])) == "row 3"
+    assert listed("row", np.array([3, 4])) == "rows 3, 4"
+    assert listed("row", np.arange(8)) == "rows 0, 1, 2, 3, 4, 5, 6, 7"
+    assert listed("row", np.arange(9)) == "rows 0, 1, 2, 3, 4, 5, 6, 7 and 1 more"
+    assert listed("row", np.arange(18)) == "rows 0, 1, 2, 3, 4, 5, 6, 7 and 10 more"
