@@ -30,7 +30,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 import handgrad
-from handgrad.gradcheck.report import Leaf, Report
+from handgrad.gradcheck import Leaf, Report
 
 SAMPLES, FEATURES, WIDTH, CLASSES = 32, 12, 16, 10
 DTYPES = ("float32", "float64", "bfloat16", "float16")

@@ -1,5 +1,7 @@
 """What a leaf shows, on numbers small enough to do by hand."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from numpy.typing import ArrayLike
@@ -93,3 +95,10 @@ def test_ratio_to_no_room_at_all() -> None:
     assert ratio(0.0, 0.0) == 0
     assert ratio(1.0, 0.0) == np.inf
     assert ratio(1.0, 4.0) == 0.25
+
+
+def test_leaf_whose_residual_is_kept_cannot_be_changed() -> None:
+    leaf = comparison(TRUTH + [1, 0, 0, 0])
+    assert leaf.residual.tolist() == [1, 0, 0, 0]
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        leaf.candidate = TRUTH  # pyright: ignore[reportAttributeAccessIssue]

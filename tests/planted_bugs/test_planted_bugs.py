@@ -1,7 +1,6 @@
 """Every planted bug is caught, its leaves are named exactly, and so is its cause."""
 
 import functools
-from dataclasses import replace
 from typing import Any
 
 import jax
@@ -77,7 +76,7 @@ def examined(bug: Bug, network: Network, known: tuple[Variant, ...] = ()) -> Rep
     point, right, basis = prepared(network, bug.needs)
     with jax.enable_x64(bug.needs == "float64"):
         wrong = bug.gradient(point.h)
-        return examine(replace(right, gradient=wrong, catalogue=known), basis)
+        return examine(right._replace(gradient=wrong, catalogue=known), basis)
 
 
 def spoiled(bug: Bug) -> list[str]:

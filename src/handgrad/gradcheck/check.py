@@ -1,7 +1,7 @@
 """What is checked: a loss and a gradient at a point, and what is known beforehand."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import jax
@@ -34,8 +34,7 @@ class Variant(NamedTuple):
     gradient: Callable[..., Any]
 
 
-@dataclass(frozen=True)
-class Check:
+class Check(NamedTuple):
     """One gradient of one loss, at one point.
 
     Attributes:
@@ -47,7 +46,7 @@ class Check:
 
     point: Point
     gradient: Callable[..., Any]
-    alternatives: Alternatives = field(default_factory=dict)
+    alternatives: Alternatives = MappingProxyType({})
     catalogue: Sequence[Variant] = ()
 
 
@@ -66,4 +65,4 @@ def move(check: Check, key: jax.Array) -> Check:
         step = MOVE * (rms(value) or usual)
         noise = generator.standard_normal(value.shape)
         moved.append(like(value + step * noise, leaf))
-    return replace(check, point=check.point.at(moved, check.point.args))
+    return check._replace(point=check.point.at(moved, check.point.args))

@@ -12,7 +12,7 @@ from handgrad.gradcheck.reference.float64 import Point
 from handgrad.gradcheck.trees import Split, Tree, dtype_of, is_array, name_of, to_numpy
 
 
-@dataclass(frozen=True)
+@dataclass
 class Aligned:
     """A candidate laid beside the parameters.
 

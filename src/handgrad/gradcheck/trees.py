@@ -5,8 +5,7 @@ strings and functions have none; they are carried along as they are.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,8 +14,7 @@ import numpy as np
 Tree = Any
 
 
-@dataclass(frozen=True)
-class Split:
+class Split(NamedTuple):
     """A pytree taken apart into named leaves.
 
     Attributes:

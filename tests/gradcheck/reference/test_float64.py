@@ -1,11 +1,13 @@
 """float64 for a while, wherever it can be had, and what counts as a loss."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from handgrad.gradcheck.reference.float64 import float64, like, scalar
+from handgrad.gradcheck.reference.float64 import Point, float64, like, scalar
 
 
 def test_device_without_float64_leaves_the_work_to_the_cpu(
@@ -48,3 +50,11 @@ def test_like_keeps_kind_and_dtype() -> None:
     assert type(like(exact, 1.0)) is float
     assert like(exact, np.float32(1)).dtype == np.float32
     assert like(exact, jnp.ones((), jnp.bfloat16)).dtype == jnp.bfloat16
+
+
+def test_point_whose_parts_are_kept_cannot_be_changed() -> None:
+    point = Point(jnp.sum, {"a": jnp.ones(2), "b": 3})
+    assert point.split is point.split
+    assert point.split.floating_paths == ["['a']"]
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        point.params = {}  # pyright: ignore[reportAttributeAccessIssue]

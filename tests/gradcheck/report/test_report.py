@@ -1,5 +1,6 @@
 """What a report says as a whole, as a dictionary, and of several points."""
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -92,3 +93,10 @@ def test_merged_report_keeps_the_largest_error_of_equal_findings() -> None:
 def test_merged_report_names_the_judge_of_the_point_given() -> None:
     reports = [Report((_leaf("right"),), judge=dtype) for dtype in "ab"]
     assert merge(reports).judge == "a"
+
+
+@pytest.mark.parametrize("record", [Leaf("a", "right"), Report(())])
+def test_what_is_handed_out_cannot_be_changed(record: Leaf | Report) -> None:
+    for field in dataclasses.fields(record):
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            setattr(record, field.name, None)

@@ -6,7 +6,6 @@ about it and must then hold on the others; a leaf of few entries cannot confirm 
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -48,8 +47,7 @@ class Finding(NamedTuple):
     explanation: str
 
 
-@dataclass(frozen=True)
-class Claim:
+class Claim(NamedTuple):
     """One cause, for the leaves that it explains.
 
     Attributes:
@@ -66,8 +64,7 @@ class Claim:
         return cls(cause, dict.fromkeys(paths, explanation))
 
 
-@dataclass(frozen=True)
-class Mismatch:
+class Mismatch(NamedTuple):
     """A wrong gradient: everything a hypothesis may look at.
 
     Attributes:

@@ -12,8 +12,7 @@ leaves; S1 with the rounded omega must then reproduce those entries.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -40,8 +39,7 @@ MOST_CHANGED = 0.9
 """The share of the batch that may be left out or counted twice."""
 
 
-@dataclass(frozen=True)
-class Apart:
+class Apart(NamedTuple):
     """The gradient of each sample, at a few entries of each wrong leaf.
 
     Attributes:

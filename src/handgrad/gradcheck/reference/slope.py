@@ -15,7 +15,7 @@ loss that is the difference of large numbers is off by more than a unit of its o
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -59,8 +59,7 @@ class Slope(NamedTuple):
     kink: bool
 
 
-@dataclass(frozen=True)
-class Line:
+class Line(NamedTuple):
     """A loss that is evaluated along lines through a point.
 
     Attributes:

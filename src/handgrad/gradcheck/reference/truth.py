@@ -1,6 +1,6 @@
 """The truth about a gradient, and what autodiff itself loses in the working dtype."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -28,8 +28,7 @@ FARTHER = 100.0
 """if it is as many times what a unit in the last place of the inputs does."""
 
 
-@dataclass(frozen=True)
-class Reference:
+class Reference(NamedTuple):
     """What a candidate is compared with.
 
     Attributes:
