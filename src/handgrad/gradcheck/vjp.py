@@ -61,23 +61,27 @@ def check_vjp(
     moving = tuple(i for i in range(len(primals)) if i not in fixed)
     params = tuple(primals[i] for i in moving)
 
-    def put(params: tuple[Any, ...]) -> list[Any]:
-        merged = list(primals)
-        for i, value in zip(moving, params, strict=True):
-            merged[i] = value
-        return merged
-
     def loss(params: tuple[Any, ...], u: Any) -> jax.Array:
-        output = function(*put(params))
+        output = function(*_put(primals, moving, params))
         _check_form(forward, output)
         return _inner(u, output)
 
     def gradient(params: tuple[Any, ...], u: Any) -> tuple[jax.Array, Any]:
-        output, residuals = fwd(*put(params))
+        output, residuals = fwd(*_put(primals, moving, params))
         cotangents = bwd(*(primals[i] for i in fixed), residuals, _match(u, output))
         return _inner(u, output), _full(cotangents, params)
 
     return check_gradients(loss, gradient, params, cotangent, key=key, **options)
+
+
+def _put(
+    primals: Sequence[Any], moving: Sequence[int], params: Sequence[Any]
+) -> list[Any]:
+    """The primals, of which those that move are replaced by ``params``."""
+    merged = list(primals)
+    for i, value in zip(moving, params, strict=True):
+        merged[i] = value
+    return merged
 
 
 def _check_form(forward: Any, output: Any) -> None:

@@ -1,4 +1,4 @@
-"""Causes told by asking autodiff with other arguments: weights, targets, points."""
+"""Causes found by autodiff with other arguments: weights, targets, points."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -306,7 +306,7 @@ class Scores:
         return jnp.sum(targets * (x @ params["w"]))
 
     def explained(self, candidate: np.ndarray, targets: Any, *more: Any) -> list[Claim]:
-        """What is said of a gradient; the calls are those of the hypothesis alone."""
+        """The claims about a gradient; the calls are those of the hypothesis alone."""
         checked = Check(Point(self, self.params, (ROWS, targets, *more)), right)
         truth = true_gradient(checked.point)["['w']"]
         self.calls = 0

@@ -1,4 +1,4 @@
-"""Causes told from the places of the entries."""
+"""Causes read off the places of the entries."""
 
 from typing import Any
 
@@ -201,7 +201,7 @@ def test_moves_along_a_third_axis_and_of_single_entries_are_a_reshape() -> None:
     assert text == "The rows are right but out of order: 0 holds 1, 1 holds 0."
 
 
-def test_too_little_to_prove_an_order() -> None:
+def test_too_little_to_confirm_an_order() -> None:
     three, two = np.array([1.0, 2.0, 4.0]), np.array([[1.0], [2.0]])
     assert explained(permuted, comparison("b", three[::-1], three)) == {}
     assert explained(permuted, comparison("w", two[::-1], two)) == {}

@@ -1,4 +1,4 @@
-"""A fitted number must be proven, and the fewest claims win."""
+"""A fitted number must be confirmed, and the fewest claims win."""
 
 from collections.abc import Callable
 
@@ -47,7 +47,7 @@ def test_two_numbers_are_two_findings() -> None:
     assert (round(s, 9), second) == (2, ["a"])
 
 
-def test_three_entries_prove_no_number_and_four_do() -> None:
+def test_three_entries_confirm_no_number_and_four_do() -> None:
     assert fitted(counting(lambda _, g: 2 * g, a=3), lambda leaf: leaf.truth) == []
     assert fitted(counting(lambda _, g: 2 * g, a=4), lambda leaf: leaf.truth) != []
 

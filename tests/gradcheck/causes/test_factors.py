@@ -92,7 +92,7 @@ def test_number_of_classes_is_read_from_a_distribution() -> None:
     assert all("1/C" in leaf.explanation for leaf in report.wrong)
 
 
-def test_factor_of_a_leaf_of_one_entry_proves_nothing() -> None:
+def test_factor_of_a_leaf_of_one_entry_shows_nothing() -> None:
     def square(w: Any) -> jax.Array:
         return w**2
 

@@ -95,7 +95,7 @@ def test_constant_as_small_as_rounding_is_unknown_in_a_vector_too() -> None:
     assert [leaf.cause for leaf in report.leaves] == ["unknown"]
 
 
-def test_simple_numbers_are_no_proof_of_narrow_arithmetic() -> None:
+def test_simple_numbers_are_no_sign_of_narrow_arithmetic() -> None:
     """Where the truth is made of bfloat16 numbers, so is much that is wrong."""
     w = jnp.array([1.0, 2.0, 3.0, 4.0, 5.0])
     report = check_gradients(
@@ -114,13 +114,13 @@ def test_what_cannot_be_told_apart_at_this_precision_passes_with_its_floor() -> 
 
 
 FEW = np.array([1.1, -0.9, 1.3, 2.1])
-"""Four numbers, which is as few as prove anything."""
+"""Four numbers, which is as few as confirm anything."""
 
 MEND = "Compute and accumulate in the dtype of the leaf."
 
 
 def explained(candidate: Any, truth: Any, *args: Any, **options: Any) -> str | None:
-    """What is said of a leaf."""
+    """The sentence on a leaf, if there is one."""
     leaf = comparison("['w']", candidate, np.asarray(truth), 1e-13, **options)
     claims = list(low_precision(mismatch(leaf, args=args)))
     assert len(claims) <= 1
@@ -151,14 +151,14 @@ def test_numbers_of_a_narrower_dtype_are_told(dtype: str) -> None:
         ("bfloat16", "float16", False),
     ],
 )
-def test_dtype_as_wide_as_that_of_the_leaf_is_no_suspect(
+def test_dtype_as_wide_as_that_of_the_leaf_is_not_tried(
     own: str, received: str, known: bool
 ) -> None:
     found = explained(narrowed(FEW, received), FEW, dtype=own)
     assert (found is not None) == known
 
 
-def test_truth_that_the_dtype_holds_as_well_proves_nothing() -> None:
+def test_truth_that_the_dtype_holds_as_well_shows_nothing() -> None:
     truth = np.array([1.0, 1.5, 2.0, 2.5, 3.0])
     assert explained(truth * 1.25, truth) is None
     truth[4] = 3.1
@@ -196,7 +196,7 @@ def test_sum_may_be_divided_after_it_was_rounded(divisor: str) -> None:
     assert "Every entry is a bfloat16 number" in str(explained(received, FEW, given))
 
 
-def test_sum_of_narrow_numbers_proves_nothing_where_the_truth_is_one() -> None:
+def test_sum_of_narrow_numbers_shows_nothing_where_the_truth_is_one() -> None:
     truth = np.array([1.0, 1.5, 2.0, 2.5]) / 7
     assert explained(1.25 * truth, truth, np.ones((7, 2))) is None
 
@@ -208,7 +208,7 @@ ALONE = np.linalg.qr(
 
 
 def noise(relative: float, entries: int = 64, **options: Any) -> str | None:
-    """What is said of noise as large, where a number is not a narrow one."""
+    """The sentence on noise as large, where a number is not a narrow one."""
     rng = np.random.default_rng(7)
     truth = 4 * rng.choice([-1.0, 1.0], entries)
     received = truth + 4 * relative * rng.choice([-1.0, 1.0], entries)

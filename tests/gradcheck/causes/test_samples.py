@@ -125,7 +125,7 @@ def explained(
     loss: Any = None,
     floor: float = 1e-9,
 ) -> str | None:
-    """What is said of sum_i omega_i a_i x_i, where sum_i a_i x_i is right."""
+    """The sentence on sum_i omega_i a_i x_i, where sum_i a_i x_i is right."""
     a = np.full(len(x), 1 / len(x)) if a is None else np.asarray(a)
     leaf = comparison("['w']", (np.asarray(omega) * a) @ x, a @ x, floor)
     mean = (lambda p, x: jnp.mean(x @ p["w"])) if loss is None else loss
@@ -242,7 +242,7 @@ def test_what_is_no_count(counts: list[float]) -> None:
     assert explained(counts) is None
 
 
-def test_too_few_entries_prove_one_sample_at_most() -> None:
+def test_too_few_entries_confirm_one_sample_at_most() -> None:
     """Eight samples and 16 to spare are 24 entries."""
     assert explained(omega({1: 0, 2: 0}), ROWS[:, :24]) is not None
     assert explained(omega({1: 0, 2: 0}), ROWS[:, :23]) is None
@@ -311,7 +311,7 @@ def test_weights_of_the_loss_are_found(around: float, spread: float) -> None:
     assert found == "Of the 8 samples, sample 6 left out and sample 2 counted twice."
 
 
-def test_sample_without_a_gradient_needs_no_proof() -> None:
+def test_sample_without_a_gradient_needs_no_entry_to_spare() -> None:
     rows = ROWS.copy()
     rows[5] = 0
     assert explained(omega({0: 0, 2: 0}), rows[:, :23]) is not None
