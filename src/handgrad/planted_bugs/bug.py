@@ -71,7 +71,11 @@ class Bug:
 
 
 def summed(
-    kind: str, *, wrong: Callable[[Tape, Value], Value], at: Where = everywhere, **bug
+    kind: str,
+    *,
+    wrong: Callable[[Tape, Value], Value],
+    at: Where = everywhere,
+    **bug: Any,
 ) -> Bug:
     """A bug in the sum over the samples, B4 or B5, of some layers, and only there.
 
