@@ -175,8 +175,8 @@ def test_entries_may_be_two_roundings_of_the_leaf_from_narrow_numbers() -> None:
 
 
 def test_rounding_to_bfloat16_loses_no_more_than_half() -> None:
-    assert explained(narrowed(0.51 * FEW, "bfloat16"), FEW) is not None
-    assert explained(narrowed(0.49 * FEW, "bfloat16"), FEW) is None
+    assert explained(narrowed(0.504 * FEW, "bfloat16"), FEW) is not None
+    assert explained(narrowed(0.496 * FEW, "bfloat16"), FEW) is None
 
 
 def test_dtype_that_overflows_does_not_hold_the_number() -> None:
