@@ -9,12 +9,12 @@ import pytest
 
 from handgrad import check_gradients
 from handgrad.gradcheck.reference.float64 import Point
-from handgrad.gradcheck.reference.random_rounding import run
 from handgrad.gradcheck.reference.rounding import (
     Neighbour,
     draws,
     noise_of_loss,
     probes,
+    run,
 )
 from handgrad.gradcheck.reference.tolerance import DRAWS, PROBES
 from handgrad.gradcheck.trees import is_floating

@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from handgrad.gradcheck.reference.float64 import Point
+from handgrad.gradcheck.reference.float64 import Evaluated, Point
 from handgrad.gradcheck.reference.tolerance import DRAWS, PROBES
-from handgrad.gradcheck.reference.truth import Reference, reference_at
+from handgrad.gradcheck.reference.truth import Reference, another_function, reference_at
 
 WHOLE = (2.0, -1.0, 4.0)
 """A slope without rounding, at points that have none either."""
@@ -214,3 +214,23 @@ def test_what_the_last_place_of_the_inputs_changes_as_well_is_rounding() -> None
     here, truth = found.probes[0].gradient[0], found.truth.gradient[0]
     assert np.linalg.norm(here - truth) > 0.01 * np.linalg.norm(here)
     assert found.wide
+
+
+@pytest.mark.parametrize(
+    ("near", "far", "another"),
+    [
+        (0.001, 0.0999, False),
+        (0.001, 0.1001, True),
+        (1e-6, 0.0099, False),
+        (1e-6, 0.0101, True),
+    ],
+)
+def test_another_function_is_a_hundred_times_farther_than_the_last_place(
+    near: float, far: float, another: bool
+) -> None:
+    def at(factor: float) -> Evaluated:
+        return Evaluated(0.0, [np.full(3, factor)], np.dtype("float64"))
+
+    for sign in (1, -1):
+        found = [at(-2), at(-2 * (1 + near / 9)), at(-2 * (1 - near))]
+        assert another_function(at(-2 * (1 + sign * far)), found) == another

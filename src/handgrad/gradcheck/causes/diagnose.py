@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from handgrad.gradcheck.causes import entries, factors
 from handgrad.gradcheck.causes.arguments import label_smoothing, stale, weights_ignored
-from handgrad.gradcheck.causes.arrangement import exchanged, permuted, transposed
 from handgrad.gradcheck.causes.catalogue import known_variant
 from handgrad.gradcheck.causes.claims import Claim, Finding, Mismatch, cover
 from handgrad.gradcheck.causes.kink import kink
@@ -31,11 +30,11 @@ STAGES: tuple[tuple[Hypothesis, ...], ...] = (
         entries.nonfinite,
         entries.zero,
         factors.sign,
-        transposed,
-        exchanged,
+        entries.transposed,
+        entries.exchanged,
         factors.named_scale,
         entries.one_entry,
-        permuted,
+        entries.permuted,
         factors.free_scale,
         factors.weight_decay,
     ),

@@ -13,7 +13,7 @@ is float64, nothing wider is there to tell; then
 
     T1' a_0 as above,   a_j = g_j - g,  j = 1, 2, 3
 
-where g_j is the gradient in random rounding (`random_rounding`). With u the unit
+where g_j is the gradient in random rounding (`rounding`). With u the unit
 roundoff and rms the root mean square over the n entries of a leaf,
 
     T2  floor_rms = SAFETY c_n max( max_j rms(a_j),   t rms(g) )

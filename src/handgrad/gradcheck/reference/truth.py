@@ -92,7 +92,7 @@ def _truth(point: Point, found: list[Evaluated]) -> tuple[Evaluated, list[str]]:
             "the loss does not run in float64, so the reference is jax.grad in the "
             f"working dtype ({_first_line(error)})."
         ]
-    if _another_function(truth, found):
+    if another_function(truth, found):
         return found[0], [
             "the loss is another function in float64 (random numbers drawn by dtype, "
             "or a branch on it), so the reference is jax.grad in the working dtype. "
@@ -106,7 +106,7 @@ def _truth(point: Point, found: list[Evaluated]) -> tuple[Evaluated, list[str]]:
     return truth, []
 
 
-def _another_function(truth: Evaluated, found: list[Evaluated]) -> bool:
+def another_function(truth: Evaluated, found: list[Evaluated]) -> bool:
     """Whether float64 changes the gradient far more than a unit in the last place."""
     here, *beside = found
     far, near = [], []
