@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -11,10 +12,18 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 ROOMS = {
     "network": set[str](),
     "gradcheck": set[str](),
+    "planted_bugs": {"network", "gradcheck"},
     "byproducts": {"network"},
     "transport": {"network"},
     "training": {"network", "gradcheck", "byproducts", "transport"},
 }
+FOLDERS_OF_GRADCHECK = {
+    "report": set[str](),
+    "reference": {"trees"},
+    "causes": {"reference", "trees", "check", "structure", "comparison"},
+}
+"""What each may import of the room beside itself."""
+
 AUTODIFF = {
     *("grad", "value_and_grad", "vjp", "jvp", "linearize", "linear_transpose"),
     *("jacfwd", "jacrev", "jacobian", "hessian", "checkpoint"),
@@ -39,6 +48,17 @@ def imported_rooms(tree: ast.AST) -> Iterator[str]:
                 yield from rest[:1] or ["network", "gradcheck"]
 
 
+def imported_modules(tree: ast.AST) -> Iterator[str]:
+    """The modules of handgrad, as a/b.py, that a module names."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            named = (node.module or "").split(".")[1:]
+            for parts in ([*named, alias.name] for alias in node.names):
+                for path in ("/".join(parts), "/".join(parts[:-1])):
+                    if (PACKAGE / f"{path}.py").is_file():
+                        yield f"{path}.py"
+
+
 def autodiff_calls(tree: ast.AST) -> Iterator[str]:
     """jax.grad and its kin, by attribute of jax or by import from it."""
     for node in ast.walk(tree):
@@ -57,8 +77,27 @@ def test_imports_point_one_way(path: Path) -> None:
     assert set(imported_rooms(ast.parse(path.read_text("utf-8")))) <= allowed
 
 
+@pytest.mark.parametrize("folder", FOLDERS_OF_GRADCHECK)
+def test_imports_inside_gradcheck_point_one_way(folder: str) -> None:
+    allowed = FOLDERS_OF_GRADCHECK[folder] | {folder}
+    for path in (PACKAGE / "gradcheck" / folder).glob("*.py"):
+        for name in imported_modules(ast.parse(path.read_text("utf-8"))):
+            assert Path(name).with_suffix("").parts[1] in allowed, f"{path}: {name}"
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    graph = {
+        str(path.relative_to(PACKAGE)): set(
+            imported_modules(ast.parse(path.read_text("utf-8")))
+        )
+        for path in MODULES
+    }
+    assert graph["gradcheck/vjp.py"] > {"gradcheck/gradients.py", "gradcheck/trees.py"}
+    TopologicalSorter(graph).prepare()
+
+
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
-def test_autodiff_is_the_judge_and_never_a_part(path: Path) -> None:
+def test_autodiff_is_the_reference_and_never_a_part(path: Path) -> None:
     if room(path) != "gradcheck":
         assert list(autodiff_calls(ast.parse(path.read_text("utf-8")))) == []
 

@@ -3,7 +3,7 @@
 python scripts/benchmarks/scoreboard.py --workers 2         # 20 seeds, about an hour
 python scripts/benchmarks/scoreboard.py --seeds 1 --dtypes float32
 
-Every bug of handgrad.gradcheck.planted_bugs, on every network and dtype where it can
+Every bug of handgrad.planted_bugs, on every network and dtype where it can
 show, through check_gradients, jax.test_util.check_grads, chex.assert_numerical_grads,
 torch.autograd.gradcheck (float64 only, where torch is installed) and np.allclose
 against jax.grad at rtol 1e-5, each at its defaults. Prints tables, and writes
@@ -29,8 +29,13 @@ from rich.progress import Progress
 from scoreboard_rivals import RIVALS, VERDICTS
 from scoreboard_summary import draw, failed, print_tables, summarise
 
-from handgrad.gradcheck.judge import float64, widen
-from handgrad.gradcheck.planted_bugs import (
+from handgrad.gradcheck import Report, Variant
+from handgrad.gradcheck.check import Check
+from handgrad.gradcheck.points import Basis, examine, prepare
+from handgrad.gradcheck.reference.float64 import Point, float64, widen
+from handgrad.gradcheck.reference.tolerance import largest
+from handgrad.gradcheck.trees import to_numpy
+from handgrad.planted_bugs import (
     BUGS,
     NETWORKS,
     Bug,
@@ -41,11 +46,6 @@ from handgrad.gradcheck.planted_bugs import (
     problem,
     right_gradient,
 )
-from handgrad.gradcheck.question import Question, Variant
-from handgrad.gradcheck.report import Report
-from handgrad.gradcheck.tolerance import largest
-from handgrad.gradcheck.trees import to_numpy
-from handgrad.gradcheck.trial import Grounds, examine, prepare
 
 BORDER = (0.6, 1.6)
 """A leaf that a bug moves by this many floors may be called either way."""
@@ -73,7 +73,7 @@ class Settings:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run, print, write; 1 if something was missed or wrongly accused."""
+    """Run, print, write; 1 if something was missed, or right and called wrong."""
     settings = tyro.cli(Settings, description=__doc__, args=arguments)
     needs = sorted({bug.needs for bug in BUGS})
     # Seeds run fastest: JAX's caches hold what one network compiles, not all of them.
@@ -107,10 +107,10 @@ def run(
         point = problem(network, seed, dtype, need)
         known = _remembered(catalogue(*point.h))
         right = right_gradient(point.h)
-        grounds, seconds = timed(lambda: prepare(_question(point, right)))
+        basis, seconds = timed(lambda: prepare(_check(point, right).point))
         common = {"dtype": dtype_name, "network": network.name, "seed": seed}
-        rows = [_right_row(point, right, grounds) | {"prepare": seconds}]
-        rows += [_bug_row(point, bug, grounds, known) for bug in bugs]
+        rows = [_right_row(point, right, basis) | {"prepare": seconds}]
+        rows += [_bug_row(point, bug, basis, known) for bug in bugs]
         if rivals:
             for row, bug in zip(rows, [None, *bugs], strict=True):
                 gradient = right if bug is None else bug.gradient(point.h)
@@ -127,31 +127,28 @@ def _rivals(point: Problem, gradient, dtype: str, right: bool) -> Row:
     return found
 
 
-def _question(point: Problem, gradient, known: tuple[Variant, ...] = ()) -> Question:
-    return Question(
-        point.loss, gradient, point.params, point.args, point.alternatives, known
-    )
+def _check(point: Problem, gradient, known: tuple[Variant, ...] = ()) -> Check:
+    at = Point(point.loss, point.params, point.args)
+    return Check(at, gradient, point.alternatives, known)
 
 
-def _right_row(point: Problem, right, grounds: Grounds) -> Row:
+def _right_row(point: Problem, right, basis: Basis) -> Row:
     """The gradient without a bug."""
-    report, seconds = timed(lambda: examine(_question(point, right), grounds))
+    report, seconds = timed(lambda: examine(_check(point, right), basis))
     alarm = bool(report.wrong or report.faults)
     return {"bug": "", "cause": "", "caught": alarm, "seconds": seconds}
 
 
-def _bug_row(
-    point: Problem, bug: Bug, grounds: Grounds, known: tuple[Variant, ...]
-) -> Row:
+def _bug_row(point: Problem, bug: Bug, basis: Basis, known: tuple[Variant, ...]) -> Row:
     """One bug: found, its leaves named, its cause named, with and without catalogue."""
     gradient = bug.gradient(point.h)
-    report, seconds = timed(lambda: examine(_question(point, gradient), grounds))
+    report, seconds = timed(lambda: examine(_check(point, gradient), basis))
     causes = {leaf.cause for leaf in report.wrong}
     told = causes
     if "unknown" in causes:
-        again = examine(_question(point, gradient, known), grounds)
+        again = examine(_check(point, gradient, known), basis)
         told = {leaf.cause for leaf in again.wrong}
-    moved = _moved(point, bug, grounds)
+    moved = _moved(point, bug, basis)
     return {
         "bug": bug.name,
         "cause": bug.cause,
@@ -165,7 +162,7 @@ def _bug_row(
     }
 
 
-def _moved(point: Problem, bug: Bug, grounds: Grounds) -> dict[str, float]:
+def _moved(point: Problem, bug: Bug, basis: Basis) -> dict[str, float]:
     """How many floors the bug moves each leaf, in float64: its own rounding aside."""
     with float64():
         params, args = widen(point.params), widen(list(point.args))
@@ -173,8 +170,8 @@ def _moved(point: Problem, bug: Bug, grounds: Grounds) -> dict[str, float]:
         paths = [jax.tree_util.keystr(p) for p, _ in jax.tree.leaves_with_path(wrong)]
         leaves = [to_numpy(leaf) for leaf in jax.tree.leaves(wrong)]
     moved = {}
-    found = zip(paths, leaves, grounds.bench.truth.gradient, strict=True)
-    for (path, leaf, truth), floor in zip(found, grounds.bench.floors, strict=True):
+    found = zip(paths, leaves, basis.reference.truth.gradient, strict=True)
+    for (path, leaf, truth), floor in zip(found, basis.reference.floors, strict=True):
         if leaf.shape != truth.shape or not jnp.isfinite(leaf).all():
             moved[path] = float("inf")
         elif floor.worst > 0:

@@ -18,8 +18,8 @@ import numpy as np
 from common import timed
 from jax.flatten_util import ravel_pytree
 
-from handgrad.gradcheck.planted_bugs import Problem
-from handgrad.gradcheck.planted_bugs.backward import loss
+from handgrad.planted_bugs import Problem
+from handgrad.planted_bugs.backward import loss
 
 
 class Outcome(NamedTuple):

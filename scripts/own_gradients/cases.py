@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import handgrad
-from handgrad.gradcheck.report import Report
+from handgrad.gradcheck import Report
 
 SAMPLES, FEATURES, WIDTH, CLASSES = 32, 12, 16, 10
 

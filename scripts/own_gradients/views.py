@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from rich.table import Table
 
-from handgrad.gradcheck.report import Leaf, Report
+from handgrad.gradcheck import Leaf, Report
 
 from .cases import Case, Settings
 

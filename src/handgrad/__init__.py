@@ -4,8 +4,9 @@
     value, grads = handgrad.value_and_grad(params, x, labels)
 
 `handgrad.network` holds the derivation; `handgrad.gradcheck` checks any gradient and
-says what is wrong with it; `handgrad.byproducts` is what else a backward pass pays for;
-`handgrad.transport` carries the error back in other ways; `handgrad.training` trains
+says what is wrong with it; `handgrad.planted_bugs` are wrong backward passes to test it
+with; `handgrad.byproducts` is what else a backward pass pays for; `handgrad.transport`
+carries the error back in other ways; `handgrad.training` trains
 (extra ``train``).
 """
 

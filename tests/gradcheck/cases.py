@@ -13,11 +13,12 @@ import numpy as np
 
 from handgrad import Report, check_gradients
 from handgrad.gradcheck import Leaf
-from handgrad.gradcheck.claims import Case
-from handgrad.gradcheck.diagnose import Hypothesis
-from handgrad.gradcheck.evidence import Evidence
-from handgrad.gradcheck.question import Question
-from handgrad.gradcheck.tolerance import Floor
+from handgrad.gradcheck.causes.claims import Mismatch
+from handgrad.gradcheck.causes.diagnose import Hypothesis
+from handgrad.gradcheck.check import Check
+from handgrad.gradcheck.comparison import Comparison
+from handgrad.gradcheck.reference.float64 import Point
+from handgrad.gradcheck.reference.tolerance import Floor
 
 M, N, C = 16, 6, 4
 BIAS, WEIGHT = "['bias']", "['weight']"
@@ -95,7 +96,11 @@ def causes(report: Report) -> dict[str, str | None]:
     return {leaf.path: leaf.cause for leaf in report.wrong}
 
 
-def evidence(
+GRID = np.arange(1.0, 13.0).reshape(4, 3) ** 2
+"""A truth of four rows and three columns, all of them different."""
+
+
+def comparison(
     path: str,
     candidate: Any,
     truth: np.ndarray,
@@ -103,27 +108,32 @@ def evidence(
     *,
     parameter: np.ndarray | None = None,
     dtype: str = "float64",
-) -> Evidence:
-    """On a leaf that is its own gradient, or not; hardly anything is rounding."""
+) -> Comparison:
+    """Of a leaf that is its own gradient, or not; hardly anything is rounding."""
     floors = Floor(floor, floor, floor, floor)
     parameter = truth if parameter is None else parameter
     kind = np.dtype(jnp.dtype(dtype))
-    return Evidence(path, parameter, np.asarray(candidate), truth, floors, kind)
+    return Comparison(path, parameter, np.asarray(candidate), truth, floors, kind)
 
 
-def case(*leaves: Evidence, args: tuple[Any, ...] = ()) -> Case:
-    """Evidence to explain, at a point with these other arguments."""
+def mismatch(*leaves: Comparison, args: tuple[Any, ...] = ()) -> Mismatch:
+    """Leaves to explain, at a point with these other arguments."""
     params = {leaf.path: leaf.parameter for leaf in leaves}
     found = {leaf.path: leaf for leaf in leaves}
     wrong = [leaf.path for leaf in leaves if leaf.wrong]
-    return Case(Question(loss, right, params, args), found, wrong)
+    return Mismatch(Check(Point(loss, params, args), right), found, wrong)
 
 
-def told(
-    hypothesis: Hypothesis, *leaves: Evidence, args: tuple[Any, ...] = ()
+def explained(
+    hypothesis: Hypothesis, *leaves: Comparison, args: tuple[Any, ...] = ()
 ) -> dict[str, str]:
     """Path -> sentence of all claims of a hypothesis; of two on a leaf, the first."""
-    said: dict[str, str] = {}
-    for claim in hypothesis(case(*leaves, args=args)):
-        said = {**claim.explanations, **said}
-    return said
+    texts: dict[str, str] = {}
+    for claim in hypothesis(mismatch(*leaves, args=args)):
+        texts = {**claim.explanations, **texts}
+    return texts
+
+
+def mismatch_of(*args: Any, **leaves: np.ndarray) -> Mismatch:
+    """Leaves that are right, at a point with these arguments."""
+    return mismatch(*(comparison(n, g, g) for n, g in leaves.items()), args=args)

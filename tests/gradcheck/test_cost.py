@@ -10,7 +10,7 @@ from gradcheck.cases import check, loss, point, right
 from jax.core import Tracer
 
 from handgrad import check_gradients
-from handgrad.gradcheck.tolerance import DRAWS
+from handgrad.gradcheck.reference.tolerance import DRAWS
 
 
 class Counted:

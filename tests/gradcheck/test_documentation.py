@@ -5,9 +5,11 @@ import io
 import re
 from pathlib import Path
 
-from handgrad.gradcheck.causes import CAUSES
-from handgrad.gradcheck.planted_bugs import BUGS
-from handgrad.gradcheck.tolerance import PROJECTED, SAFETY, SHARED, STRICT
+from handgrad.gradcheck.causes.claims import CAUSES
+from handgrad.gradcheck.causes.samples import MOST_SAMPLES
+from handgrad.gradcheck.reference.slope import FINER
+from handgrad.gradcheck.reference.tolerance import PROJECTED, SAFETY, SHARED, STRICT
+from handgrad.planted_bugs import BUGS
 
 PAGE = (Path(__file__).parents[2] / "docs" / "gradcheck.md").read_text("utf-8")
 BLOCKS = re.findall(
@@ -41,3 +43,5 @@ def test_numbers_in_the_text_are_those_of_the_code() -> None:
     assert f"max( {PROJECTED:g} c_n max_j |<a_j, p>|" in PAGE
     assert f"{SHARED:g} u rms(g) / rms(p)" in PAGE
     assert f"no more than {STRICT:g} of the floor" in PAGE
+    assert f"a step {FINER:g} times shorter" in PAGE
+    assert f"one of each sample (up to {MOST_SAMPLES})" in PAGE.replace("\n", " ")

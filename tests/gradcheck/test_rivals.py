@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import pytest
 from load_script import load_script
 
-from handgrad.gradcheck.planted_bugs import BUGS, NETWORKS, problem, right_gradient
+from handgrad.planted_bugs import BUGS, NETWORKS, problem, right_gradient
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from handgrad.gradcheck.trees import split
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "text"),
     [
         (lambda g: g[None, :], r"shape must be (4,), got (1, 4)"),
         (lambda g: g[:3], r"shape must be (4,), got (3,)"),
@@ -27,10 +27,10 @@ from handgrad.gradcheck.trees import split
         (lambda g: g + 0j, "must stand here, got complex64"),
     ],
 )
-def test_wrong_form_of_a_leaf(change: Any, said: str) -> None:
+def test_wrong_form_of_a_leaf(change: Any, text: str) -> None:
     report = check(spoiled(bias=change))
     assert causes(report) == {BIAS: "structure"}
-    assert said in leaf_of(report, BIAS).explanation
+    assert text in leaf_of(report, BIAS).explanation
     assert leaf_of(report, WEIGHT).verdict == "right"
 
 
@@ -212,7 +212,7 @@ def must_cast(dtype: str, got: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("leaf", "said"),
+    ("leaf", "text"),
     [
         (None, must_stand("(3,)", "nothing")),
         ("later", must_stand("(3,)", "a str")),
@@ -224,12 +224,12 @@ def must_cast(dtype: str, got: str) -> str:
         (np.array(["a"]), must_stand("(3,)", "<U1")),
     ],
 )
-def test_leaf_that_is_no_real_array_has_no_value(leaf: Any, said: str) -> None:
-    assert found(ARRAY, leaf) == form({}, {"(params)": said})
+def test_leaf_that_is_no_real_array_has_no_value(leaf: Any, text: str) -> None:
+    assert found(ARRAY, leaf) == form({}, {"(params)": text})
 
 
 @pytest.mark.parametrize(
-    ("leaf", "value", "said"),
+    ("leaf", "value", "text"),
     [
         (ARRAY[:2], [1.0, 2.0], "The shape must be (3,), got (2,)."),
         (jnp.ones(4), [1.0] * 4, "The shape must be (3,), got (4,)."),
@@ -244,13 +244,13 @@ def test_leaf_that_is_no_real_array_has_no_value(leaf: Any, said: str) -> None:
     ],
 )
 def test_leaf_of_another_form_keeps_its_values(
-    leaf: Any, value: Any, said: str
+    leaf: Any, value: Any, text: str
 ) -> None:
-    assert found(ARRAY, leaf) == form({"(params)": value}, {"(params)": said})
+    assert found(ARRAY, leaf) == form({"(params)": value}, {"(params)": text})
 
 
 @pytest.mark.parametrize(
-    ("parameter", "leaf", "said"),
+    ("parameter", "leaf", "text"),
     [
         ("float32", "float64", must_cast("float32", "float64")),
         ("float64", "float32", must_cast("float64", "float32")),
@@ -260,13 +260,13 @@ def test_leaf_of_another_form_keeps_its_values(
     ],
 )
 def test_dtype_must_be_that_of_the_parameter(
-    parameter: str, leaf: str, said: str | None
+    parameter: str, leaf: str, text: str | None
 ) -> None:
     with jax.enable_x64(True):
         one = jnp.ones(1)
         aligned = found(one.astype(parameter), one.astype(leaf))
     assert aligned == form(
-        {"(params)": [1.0]}, {} if said is None else {"(params)": said}
+        {"(params)": [1.0]}, {} if text is None else {"(params)": text}
     )
 
 
@@ -281,19 +281,19 @@ def test_gradient_of_a_python_float_may_be_one(leaf: Any, dtype: str | None) -> 
 
 def test_leaves_too_many_are_named_and_nones_are_none() -> None:
     tree = {"a": ARRAY, "b": OTHER, "c": None, "d": "later"}
-    said = "The parameters have no such leaf. Remove it."
-    extra = {"['b']": said, "['d']": said}
+    text = "The parameters have no such leaf. Remove it."
+    extra = {"['b']": text, "['d']": text}
     assert found({"a": ARRAY}, tree) == form({"['a']": [1.0, 2.0, 3.0]}, {}, extra)
 
 
 def test_other_containers_are_told_where_nothing_else_is_wrong() -> None:
     values = {"[0]": [1.0, 2.0, 3.0], "[1]": [2.0, 3.0, 4.0]}
-    told = (
+    explained = (
         "the gradient must have the containers of the parameters, PyTreeDef((*, *)), "
         "got PyTreeDef([*, *]). Return the same types."
     )
     params = (ARRAY, OTHER)
-    assert found(params, [*params]) == form(values, {}, {}, [told])
+    assert found(params, [*params]) == form(values, {}, {}, [explained])
     too_many = form(values, {}, {"[2]": "The parameters have no such leaf. Remove it."})
     assert found(params, [*params, ARRAY]) == too_many
     misshapen = {"[0]": "The shape must be (3,), got (2,)."}
@@ -305,8 +305,8 @@ def test_none_in_the_parameters_is_a_container() -> None:
     params = {"a": ARRAY, "b": None}
     values = {"['a']": [1.0, 2.0, 3.0]}
     assert found(params, {"a": ARRAY, "b": None}) == form(values)
-    (told,) = found(params, {"a": ARRAY}).general
-    assert told == (
+    (explained,) = found(params, {"a": ARRAY}).general
+    assert explained == (
         "the gradient must have the containers of the parameters, "
         "PyTreeDef({'a': *, 'b': *}), got PyTreeDef({'a': *}). Return the same types."
     )

@@ -179,10 +179,10 @@ def mixed(x: Any) -> dict[str, Any]:
 def test_bwd_receives_a_cotangent_like_the_output_and_float0_for_integers(
     ask: Callable[..., Asked],
 ) -> None:
-    came = []
+    returned = []
 
     def bwd(residuals: Any, u: Any) -> Any:
-        came.append((residuals, u))
+        returned.append((residuals, u))
         return (residuals,)
 
     asked = ask(mixed, lambda x: (mixed(x), 2 * x), bwd, X[0])
@@ -193,7 +193,7 @@ def test_bwd_receives_a_cotangent_like_the_output_and_float0_for_integers(
         expected = jnp.asarray(generator.standard_normal(shape), asked.u[name].dtype)
         np.testing.assert_array_equal(asked.u[name], expected)
     asked.gradient((3 * X[0],), asked.u)
-    ((residuals, u),) = came
+    ((residuals, u),) = returned
     np.testing.assert_array_equal(residuals, 6 * X[0])
     assert list(u) == ["half", "index", "whole"]
     assert u["half"] is asked.u["half"]
@@ -264,13 +264,13 @@ def test_arguments_that_are_not_differentiated_keep_their_values(
     fixed: tuple[int, ...],
     moving: tuple[int, ...],
 ) -> None:
-    came = []
+    returned = []
 
     def fwd(*primals: Any) -> Any:
         return blend(*primals), primals
 
     def bwd(*received: Any) -> Any:
-        came.append(received)
+        returned.append(received)
         return tuple(jnp.full((), 7.0 + i) for i in moving)
 
     primals = [jnp.float32(1), jnp.float32(2), jnp.float32(3)]
@@ -281,7 +281,7 @@ def test_arguments_that_are_not_differentiated_keep_their_values(
     value, cotangents = asked.gradient(params, u)
     assert cotangents == tuple(7.0 + i for i in moving)
     assert value == asked.loss(params, u) == 2 * blend(*put)
-    assert came == [(*(primals[i] for i in fixed), tuple(put), u)]
+    assert returned == [(*(primals[i] for i in fixed), tuple(put), u)]
 
 
 def test_bwd_receives_fixed_arguments_as_from_jax(ask: Callable[..., Asked]) -> None:
@@ -337,7 +337,7 @@ def test_none_stands_for_the_zeros_of_a_whole_tree(
 
 
 @pytest.mark.parametrize(
-    ("came", "size"),
+    ("returned", "size"),
     [
         ((), "0"),
         ((X,), "1"),
@@ -349,9 +349,9 @@ def test_none_stands_for_the_zeros_of_a_whole_tree(
     ],
 )
 def test_cotangents_that_are_no_tuple_of_the_primals(
-    ask: Callable[..., Asked], came: Any, size: str
+    ask: Callable[..., Asked], returned: Any, size: str
 ) -> None:
-    asked = ask(product, product_fwd, lambda r, u: came, X, W)
+    asked = ask(product, product_fwd, lambda r, u: returned, X, W)
     with pytest.raises(TypeError) as caught:
         asked.gradient(asked.params, asked.u)
     assert str(caught.value) == (
@@ -371,11 +371,11 @@ def test_cotangents_that_are_no_tuple_of_the_primals(
 def test_forward_whose_output_has_another_form_is_refused(
     forward: Callable[..., Any], got: str
 ) -> None:
-    said = (
+    text = (
         "`fwd` must return (output, residuals) with the output of the function, whose "
         f"shapes are ((4, 3),), got {got}."
     )
-    with pytest.raises(TypeError, match=f"^{re.escape(said)}"):
+    with pytest.raises(TypeError, match=f"^{re.escape(text)}"):
         check_vjp(lambda x: (x,), lambda x: (forward(x), None), lambda r, u: u, X)
 
 

@@ -1,5 +1,6 @@
 """Has the gradient the structure, shapes and dtypes of the parameters?"""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -7,10 +8,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from handgrad.gradcheck.reference.float64 import Point
 from handgrad.gradcheck.trees import Split, Tree, dtype_of, is_array, name_of, to_numpy
 
 
-@dataclass(frozen=True)
+@dataclass
 class Aligned:
     """A candidate laid beside the parameters.
 
@@ -26,6 +28,12 @@ class Aligned:
     findings: dict[str, str] = field(default_factory=dict)
     extra: dict[str, str] = field(default_factory=dict)
     general: list[str] = field(default_factory=list)
+
+
+def evaluate(gradient: Callable[..., Any], point: Point) -> tuple[Any | None, Aligned]:
+    """Call a gradient: the value beside it, if any, and its leaves, aligned."""
+    value, tree = unpack(gradient(point.params, *point.args), point.split)
+    return value, align(point.split, tree)
 
 
 def unpack(candidate: Any, split: Split) -> tuple[Any | None, Tree]:
@@ -48,12 +56,12 @@ def unpack(candidate: Any, split: Split) -> tuple[Any | None, Tree]:
 def align(split: Split, tree: Tree) -> Aligned:
     """Lay the leaves of ``tree`` beside those of the parameters, by path."""
     aligned = Aligned()
-    came = {name_of(path): leaf for path, leaf in _with_nones(tree)}
+    given = {name_of(path): leaf for path, leaf in _with_nones(tree)}
     for i, path in enumerate(split.paths):
-        leaf = came.pop(path, None)
+        leaf = given.pop(path, None)
         if i in split.floating:
             _align_leaf(aligned, path, split.leaves[i], leaf)
-    for path, leaf in came.items():
+    for path, leaf in given.items():
         if leaf is not None:
             aligned.extra[path] = "The parameters have no such leaf. Remove it."
     if not (aligned.findings or aligned.extra):
@@ -70,23 +78,23 @@ def _align_leaf(aligned: Aligned, path: str, parameter: Any, leaf: Any) -> None:
         return
     aligned.values[path] = to_numpy(leaf)
     expected, shape = np.shape(parameter), np.shape(leaf)
-    dtype, came = dtype_of(parameter), np.dtype(jnp.result_type(leaf))
+    dtype, given = dtype_of(parameter), np.dtype(jnp.result_type(leaf))
     if shape != expected:
         aligned.findings[path] = f"The shape must be {expected}, got {shape}."
-    elif dtype != came:
+    elif dtype != given:
         aligned.findings[path] = (
-            f"The dtype must be that of the parameter, {dtype}, got {came}. Cast it."
+            f"The dtype must be that of the parameter, {dtype}, got {given}. Cast it."
         )
 
 
 def _compare_nodes(aligned: Aligned, split: Split, tree: Tree) -> None:
     """The same leaves in other containers: a list for a tuple, say."""
-    came = jax.tree.structure(tree, is_leaf=_is_none)
+    given = jax.tree.structure(tree, is_leaf=_is_none)
     expected = jax.tree.structure(split.merge(split.values), is_leaf=_is_none)
-    if came != expected:
+    if given != expected:
         aligned.general.append(
             "the gradient must have the containers of the parameters, "
-            f"{expected}, got {came}. Return the same types."
+            f"{expected}, got {given}. Return the same types."
         )
 
 

@@ -5,8 +5,7 @@ strings and functions have none; they are carried along as they are.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,8 +14,7 @@ import numpy as np
 Tree = Any
 
 
-@dataclass(frozen=True)
-class Split:
+class Split(NamedTuple):
     """A pytree taken apart into named leaves.
 
     Attributes:
@@ -35,6 +33,11 @@ class Split:
     def values(self) -> list[Any]:
         """The leaves that have a gradient, in order."""
         return [self.leaves[i] for i in self.floating]
+
+    @property
+    def floating_paths(self) -> list[str]:
+        """The names of the leaves that have a gradient, in order."""
+        return [self.paths[i] for i in self.floating]
 
     def merge(self, values: Sequence[Any]) -> Tree:
         """The tree with its floating leaves replaced, in order, by ``values``."""

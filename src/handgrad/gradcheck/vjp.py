@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from handgrad.gradcheck.check import check_gradients
-from handgrad.gradcheck.report import Report
+from handgrad.gradcheck.gradients import check_gradients
+from handgrad.gradcheck.report.report import Report
 from handgrad.gradcheck.trees import dtype_of, is_array, is_floating
 
 
@@ -25,7 +25,7 @@ def check_vjp(
 
     With a random cotangent u of the output, ``bwd`` must return the gradient of
     <u, function(primals)>. Pass the plain function, not the `jax.custom_vjp` made of
-    it: then autodiff of the plain function is the judge.
+    it: then autodiff of the plain function is the reference.
 
     Args:
       function: primals -> output, any pytree of arrays.
@@ -35,7 +35,7 @@ def check_vjp(
       primals: the arguments.
       nondiff_argnums: the positions that `jax.custom_vjp` is told are not
         differentiated.
-      key: a PRNG key for the cotangent (and for more trials); default 0.
+      key: a PRNG key for the cotangent (and for more points); default 0.
       options: as in `check_gradients`.
 
     Returns:
@@ -61,31 +61,35 @@ def check_vjp(
     moving = tuple(i for i in range(len(primals)) if i not in fixed)
     params = tuple(primals[i] for i in moving)
 
-    def put(params: tuple[Any, ...]) -> list[Any]:
-        merged = list(primals)
-        for i, value in zip(moving, params, strict=True):
-            merged[i] = value
-        return merged
-
     def loss(params: tuple[Any, ...], u: Any) -> jax.Array:
-        output = function(*put(params))
+        output = function(*_put(primals, moving, params))
         _check_form(forward, output)
         return _inner(u, output)
 
     def gradient(params: tuple[Any, ...], u: Any) -> tuple[jax.Array, Any]:
-        output, residuals = fwd(*put(params))
-        came = bwd(*(primals[i] for i in fixed), residuals, _match(u, output))
-        return _inner(u, output), _full(came, params)
+        output, residuals = fwd(*_put(primals, moving, params))
+        cotangents = bwd(*(primals[i] for i in fixed), residuals, _match(u, output))
+        return _inner(u, output), _full(cotangents, params)
 
     return check_gradients(loss, gradient, params, cotangent, key=key, **options)
 
 
+def _put(
+    primals: Sequence[Any], moving: Sequence[int], params: Sequence[Any]
+) -> list[Any]:
+    """The primals, of which those that move are replaced by ``params``."""
+    merged = list(primals)
+    for i, value in zip(moving, params, strict=True):
+        merged[i] = value
+    return merged
+
+
 def _check_form(forward: Any, output: Any) -> None:
-    came, expected = (jax.tree.map(np.shape, tree) for tree in (forward, output))
-    if came != expected:
+    shapes, expected = (jax.tree.map(np.shape, tree) for tree in (forward, output))
+    if shapes != expected:
         raise TypeError(
             "`fwd` must return (output, residuals) with the output of the function, "
-            f"whose shapes are {expected}, got {came}."
+            f"whose shapes are {expected}, got {shapes}."
         )
 
 
@@ -130,10 +134,11 @@ def _leaves(u: Any) -> list[Any]:
     return jax.tree.leaves(u, is_leaf=lambda leaf: leaf is None)
 
 
-def _full(came: Any, params: tuple[Any, ...]) -> tuple[Any, ...]:
+def _full(cotangents: Any, params: tuple[Any, ...]) -> tuple[Any, ...]:
     """One cotangent per primal, None replaced by the zeros that it stands for."""
-    if not isinstance(came, tuple | list) or len(came) != len(params):
-        size = len(came) if isinstance(came, tuple | list) else type(came).__name__
+    several = isinstance(cotangents, tuple | list)
+    if not several or len(cotangents) != len(params):
+        size = len(cotangents) if several else type(cotangents).__name__
         raise TypeError(
             f"`bwd` must return a tuple of {len(params)}, one cotangent per "
             f"differentiable primal, got {size}. Return None where it is zero."
@@ -146,5 +151,5 @@ def _full(came: Any, params: tuple[Any, ...]) -> tuple[Any, ...]:
 
     return tuple(
         jax.tree.map(zeros, primal) if part is None else part
-        for part, primal in zip(came, params, strict=True)
+        for part, primal in zip(cotangents, params, strict=True)
     )

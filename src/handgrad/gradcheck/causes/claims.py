@@ -1,0 +1,136 @@
+"""Claims about wrong leaves, and the fewest of them that explain a gradient.
+
+A hypothesis predicts the candidate from the truth. It is accepted for a leaf only if
+what is left is within rounding. A free number is fitted on the leaf that says most
+about it and must then hold on the others; a leaf of few entries cannot confirm one.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from handgrad.gradcheck.check import Check
+from handgrad.gradcheck.comparison import Comparison
+from handgrad.gradcheck.reference.tolerance import projection
+
+CAUSES = {
+    "structure": "wrong structure, shape or dtype",
+    "nonfinite": "NaN or infinity",
+    "zero": "zero, whole or in rows or columns",
+    "sign": "the opposite sign",
+    "transposed": "the transpose",
+    "scale": "a wrong factor",
+    "one_entry": "a single wrong entry",
+    "entries_swapped": "right entries in the wrong places",
+    "weight_decay": "a multiple of the parameter left in",
+    "label_smoothing": "targets mixed with the uniform distribution",
+    "weights_ignored": "sample weights or a mask not applied",
+    "samples_dropped": "samples left out or counted twice",
+    "stale": "the gradient at another point",
+    "missing_activation_derivative": "h' left out",
+    "wrong_activation_derivative": "h' wrong, or of something else",
+    "low_precision": "computed in a narrower dtype",
+    "kink": "another convention where the loss has a kink",
+    "unknown": "wrong, in a way that the numbers do not tell",
+}
+"""The causes that a check may name, and what each means in one line."""
+
+CONFIRMED = 4
+"""Entries that a leaf must have to confirm a fitted number: one fits, three confirm."""
+
+
+class Finding(NamedTuple):
+    """A cause, and a sentence with the numbers behind it."""
+
+    cause: str
+    explanation: str
+
+
+class Claim(NamedTuple):
+    """One cause, for the leaves that it explains.
+
+    Attributes:
+      cause: its code.
+      explanations: path -> sentence, for each leaf explained.
+    """
+
+    cause: str
+    explanations: Mapping[str, str]
+
+    @classmethod
+    def same(cls, cause: str, paths: Iterable[str], explanation: str) -> "Claim":
+        """A claim with one sentence for all its leaves."""
+        return cls(cause, dict.fromkeys(paths, explanation))
+
+
+class Mismatch(NamedTuple):
+    """A wrong gradient: everything a hypothesis may look at.
+
+    Attributes:
+      check: loss, gradient and point.
+      leaves: all of them, compared, by path, in order.
+      wrong: the paths to explain, in order.
+    """
+
+    check: Check
+    leaves: Mapping[str, Comparison]
+    wrong: Sequence[str]
+
+    @property
+    def unexplained(self) -> list[Comparison]:
+        """The leaves to explain that have the right shape."""
+        leaves = (self.leaves[path] for path in self.wrong if path in self.leaves)
+        return [leaf for leaf in leaves if not leaf.misshapen]
+
+    def explained(self, predict: Callable[[Comparison], np.ndarray]) -> list[str]:
+        """The wrong leaves that ``predict`` explains."""
+        leaves = self.unexplained
+        return [leaf.path for leaf in leaves if leaf.explained_by(predict(leaf))]
+
+
+def fitted(
+    mismatch: Mismatch, direction: Callable[[Comparison], np.ndarray]
+) -> list[tuple[float, list[str]]]:
+    """All (t, paths) for which candidate = truth + t direction holds on the paths.
+
+    t is fitted on the largest leaf not yet explained, and tried on all the others.
+    """
+    found: list[tuple[float, list[str]]] = []
+    for leaf in sorted(mismatch.unexplained, key=lambda leaf: -leaf.truth.size):
+        known = any(leaf.path in paths for _, paths in found)
+        if leaf.truth.size < CONFIRMED or known:
+            continue
+        t = projection(leaf.residual, direction(leaf))
+        if not np.isfinite(t):
+            continue
+        paths = mismatch.explained(lambda leaf, t=t: leaf.truth + t * direction(leaf))
+        if leaf.path in paths:
+            found.append((t, paths))
+    return found
+
+
+def cover(claims: Sequence[Claim], wrong: Sequence[str]) -> dict[str, Finding]:
+    """The fewest claims that explain the leaves: most leaves first, then the earlier.
+
+    Args:
+      claims: in order of parsimony.
+      wrong: the paths to explain.
+    """
+    findings: dict[str, Finding] = {}
+    while True:
+        open_paths = [path for path in wrong if path not in findings]
+        gains = [sum(p in claim.explanations for p in open_paths) for claim in claims]
+        if not gains or max(gains) == 0:
+            return findings
+        best = claims[gains.index(max(gains))]
+        for path in open_paths:
+            if path in best.explanations:
+                findings[path] = Finding(best.cause, best.explanations[path])
+
+
+def listed(name: str, indices: np.ndarray, limit: int = 8) -> str:
+    """Such as "rows 0, 3 and 5 more": a few of the indices, and how many there are."""
+    shown = ", ".join(str(int(i)) for i in indices[:limit])
+    more = f" and {len(indices) - limit} more" if len(indices) > limit else ""
+    return f"{name}{'s' if len(indices) > 1 else ''} {shown}{more}"

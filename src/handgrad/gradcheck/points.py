@@ -1,0 +1,135 @@
+"""The comparison at one point: evaluate, compare, explain, report."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+
+from handgrad.gradcheck.causes.claims import Finding
+from handgrad.gradcheck.causes.diagnose import diagnose
+from handgrad.gradcheck.check import Check
+from handgrad.gradcheck.comparison import Comparison, compare
+from handgrad.gradcheck.reference.audit import Audit, audit_loss, audit_value
+from handgrad.gradcheck.reference.float64 import Point
+from handgrad.gradcheck.reference.tolerance import projection, rms
+from handgrad.gradcheck.reference.truth import Reference, reference_at
+from handgrad.gradcheck.report.report import Report
+from handgrad.gradcheck.report.results import Leaf
+from handgrad.gradcheck.structure import evaluate
+from handgrad.gradcheck.trees import Split, dtype_of
+
+
+class Basis(NamedTuple):
+    """What is known of a loss at a point, whatever gradient is checked there."""
+
+    reference: Reference
+    audit: Audit
+
+
+def check_point(check: Check) -> Report:
+    """Compare at one point, and explain what differs.
+
+    Costs one evaluation of the gradient under test, four of autodiff and nine of the
+    loss. Explaining a difference costs more, see `diagnose`; so does a loss at fault.
+    """
+    return examine(check, prepare(check.point))
+
+
+def prepare(point: Point) -> Basis:
+    """Evaluate autodiff, and check that the loss changes as autodiff says."""
+    reference = reference_at(point)
+    return Basis(reference, audit_loss(point, reference))
+
+
+def examine(check: Check, basis: Basis) -> Report:
+    """Compare the gradient with the basis that was prepared at its point."""
+    split, (reference, audit) = check.point.split, basis
+    value, aligned = evaluate(check.gradient, check.point)
+    compared = compare(check.point, aligned, reference)
+    sound = {
+        path: leaf for path, leaf in compared.items() if path not in audit.affected
+    }
+    findings, notes = diagnose(check, aligned, sound, kinks=audit.kink)
+    leaves = [
+        _leaf(split, i, compared, findings, audit.affected)
+        for i in range(len(split.paths))
+    ]
+    leaves += [
+        Leaf(path, "wrong", cause="structure", explanation=explanation)
+        for path, explanation in aligned.extra.items()
+    ]
+    return Report(
+        tuple(leaves),
+        (*aligned.general, *audit.faults, *audit_value(value, reference)),
+        (*reference.notes, *audit.notes, *notes),
+        reference.dtype,
+    )
+
+
+def _leaf(
+    split: Split,
+    i: int,
+    compared: Mapping[str, Comparison],
+    findings: Mapping[str, Finding],
+    affected: tuple[str, ...],
+) -> Leaf:
+    path, parameter = split.paths[i], split.leaves[i]
+    if i not in split.floating:
+        return Leaf(path, "not differentiable", dtype=type(parameter).__name__)
+    leaf = Leaf(path, "right", np.shape(parameter), str(dtype_of(parameter)))
+    comparison, finding = compared.get(path), findings.get(path)
+    if comparison is None or comparison.misshapen:
+        assert finding is not None
+        return _wrong(leaf, finding)
+    if comparison.truth.size == 0:
+        return _untested(leaf, "it is empty.")
+    leaf = _figures(leaf, comparison)
+    if path in affected:
+        return _untested(
+            leaf, "the loss is at fault here, so there is no truth to compare."
+        )
+    if finding is not None:
+        return _wrong(leaf, finding)
+    return _untested(leaf, _why(comparison, leaf)) if comparison.blind else leaf
+
+
+def _wrong(leaf: Leaf, finding: Finding) -> Leaf:
+    cause, explanation = finding
+    return replace(leaf, verdict="wrong", cause=cause, explanation=explanation)
+
+
+def _untested(leaf: Leaf, why: str) -> Leaf:
+    return replace(leaf, verdict="untested", explanation=f"untested: {why}")
+
+
+def _why(comparison: Comparison, leaf: Leaf) -> str:
+    """Why a gradient of zero would pass as well."""
+    if not comparison.truth.any():
+        return "the true gradient is zero here, so nothing was compared."
+    share = f"{leaf.floor:.1g} of this gradient"
+    return f"in {comparison.dtype} rounding alone may do {share}."
+
+
+def _figures(leaf: Leaf, found: Comparison) -> Leaf:
+    """Fill in the numbers of the table."""
+    size, norm = rms(found.truth), rms(found.candidate)
+    with np.errstate(all="ignore"):
+        scale = projection(found.candidate, found.truth)
+        return replace(
+            leaf,
+            relative_error=_over(rms(found.residual), size),
+            floor=_over(found.floor.rms, size),
+            excess=found.excess,
+            scale=scale if size > 0 else float("nan"),
+            cosine=scale * size / norm if norm > 0 and size > 0 else float("nan"),
+            worst_index=found.worst_index,
+            got=float(found.candidate[found.worst_index]),
+            expected=float(found.truth[found.worst_index]),
+        )
+
+
+def _over(error: float, size: float) -> float:
+    if size > 0:
+        return error / size
+    return 0.0 if error == 0 else float("inf")
