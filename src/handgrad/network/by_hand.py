@@ -113,7 +113,11 @@ def _backward(
         _weights_gradient(trace, errors, targets, value),
         _masks_gradient(params, trace, errors),
     )
-    return jax.tree.map(lambda leaf: (leaf * cotangent).astype(leaf.dtype), by_hand)
+
+    def times_cotangent(leaf: jax.Array) -> jax.Array:
+        return (leaf.astype(cotangent.dtype) * cotangent).astype(leaf.dtype)
+
+    return jax.tree.map(times_cotangent, by_hand)
 
 
 _loss.defvjp(_forward, _backward)
@@ -132,11 +136,14 @@ def _targets_gradient(
 def _weights_gradient(
     trace: Trace, errors: Deltas, targets: jax.Array, value: jax.Array
 ) -> jax.Array | None:
-    """L2: dJ/dw_i = (l_i - J) / sum_j w_j; 0 where the weights sum to 0."""
+    """L2: dJ/dw_i = (l_i - J) / sum_j w_j; 0 where the weights sum to 0.
+
+    A loss that is not finite counts as 0 at weight 0, as it does in `mean_loss`.
+    """
     weights = errors.weights
     if weights is None or not jnp.issubdtype(weights.dtype, jnp.floating):
         return None
-    losses = negative_log_likelihood(trace.logits, targets)
+    losses = silence(negative_log_likelihood(trace.logits, targets), weights)
     return divide(losses - value, errors.total).astype(weights.dtype)
 
 
@@ -146,8 +153,9 @@ def _masks_gradient(params: Params, trace: Trace, errors: Deltas) -> Masks:
     for a, mask, delta, layer in zip(
         trace.activations, trace.masks, errors.layers, params, strict=True
     ):
-        below = silence(a, errors.weights) * carry_back(delta, layer.weight)
+        below = carry_back(delta, layer.weight).astype(errors.total.dtype)
         if errors.loss_scale is not None:
-            below = below / errors.loss_scale.astype(below.dtype)
-        gradients.append(None if mask is None else below)
+            below = below / errors.loss_scale
+        below = silence(a, errors.weights).astype(below.dtype) * below
+        gradients.append(None if mask is None else below.astype(mask.dtype))
     return tuple(gradients)

@@ -80,5 +80,5 @@ def _mask(
     keep = 1 - check_number(name, rate, jnp.float32, at_least=0, below=1)
     if not is_traced(rate) and rate == 0:
         return None
-    kept = jax.random.bernoulli(key, keep, shape)
-    return kept.astype(dtype) * (1 / keep).astype(dtype)
+    kept = jax.random.bernoulli(key, keep, shape) | jnp.isnan(keep)
+    return jnp.where(kept, (1 / keep).astype(dtype), 0)

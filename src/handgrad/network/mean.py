@@ -30,7 +30,9 @@ def total_weight(
 
 def per_sample(scale: jax.Array, values: jax.Array) -> jax.Array:
     """``scale``, (m,) or scalar, shaped to multiply values (..., m, n)."""
-    return scale[:, None] if scale.ndim and values.ndim > 1 else scale
+    if not scale.ndim or values.ndim < 2:
+        return scale
+    return jnp.expand_dims(scale, (*range(values.ndim - 2), values.ndim - 1))
 
 
 def silence(values: jax.Array, weights: jax.Array | None) -> jax.Array:
