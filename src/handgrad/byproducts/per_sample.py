@@ -150,7 +150,7 @@ def clip_by(
         factors, lift = divide(factors, largest), divide(lift, largest)
     columns = factors.T if norms.ndim == 2 else [factors] * len(deltas.layers)
     clipped = tuple(
-        (delta * column[:, None]).astype(delta.dtype)
+        (delta.astype(column.dtype) * column[:, None]).astype(delta.dtype)
         for delta, column in zip(deltas.layers, columns, strict=True)
     )
     return gradients(trace, replace(deltas, layers=clipped, loss_scale=lift))
