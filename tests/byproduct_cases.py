@@ -15,6 +15,8 @@ from jax.flatten_util import ravel_pytree
 
 import handgrad
 from handgrad import byproducts
+from handgrad.network.placement import placement
+from handgrad.network.types import accumulation_dtype
 
 FAST = {"xla_backend_optimization_level": 0}
 """Options of the compiler: half the time to compile, the same equations."""
@@ -93,9 +95,9 @@ def make(
     q = np.eye(classes)[labels]
     if soft:
         q = random.dirichlet(np.ones(classes), samples)
-    if scores:  # rows that sum to 0, 1, 2 and so on, one of them all 0
+    if scores:  # rows that sum to 1, 3, 4 and so on, and one of zeros
         q = q * np.arange(samples)[:, None] + random.dirichlet(np.ones(classes))
-        q[0] = 0
+        q[1] = 0
     w = random.uniform(0.5, 2, samples)
     w[0] = 0 if samples > 2 else 1
     masks = tuple(
@@ -171,6 +173,19 @@ def dense_ggn(case: Case) -> Any:
 
     each = jax.vmap(of_one)(case.x, case.masks)
     return jnp.tensordot(case.s * np.asarray(case.q).sum(axis=1), each, 1)
+
+
+def one_layer(
+    a: Any, delta: Any, weights: Any = None
+) -> tuple[handgrad.Trace, handgrad.Deltas]:
+    """The two passes of a single layer: a_0, and dl_i/dd_1 times what i counts."""
+    a, delta = jnp.asarray(a), jnp.asarray(delta)
+    wide = accumulation_dtype(delta.dtype)
+    here = placement(a)
+    trace = handgrad.Trace((a,), (jnp.zeros_like(delta),), (None,), (), ((here, here),))
+    total = jnp.asarray(len(a) if weights is None else np.sum(weights), wide)
+    given = None if weights is None else jnp.asarray(weights)
+    return trace, handgrad.Deltas((delta,), given, total)
 
 
 class Judgement(NamedTuple):

@@ -275,9 +275,9 @@ def test_a_network_below_this_one_learns_through_the_inputs() -> None:
     below = network((3, 3), seed=5)[0].weight
 
     def of(function: Any) -> Any:
-        return jax.grad(
-            lambda w: function(params, jnp.sin(data.x @ w), data.labels)
-        )(below)
+        return jax.grad(lambda w: function(params, jnp.sin(data.x @ w), data.labels))(
+            below
+        )
 
     assert_close(of(loss_by_hand), of(loss), GRADIENT)
 

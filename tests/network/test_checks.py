@@ -326,7 +326,10 @@ def test_several_passes_are_not_one() -> None:
     check_deltas(trace, several, stacked=True)
     check_deltas(trace, errors, stacked=True)
     mixed = replace(errors, layers=(errors.layers[0][None], errors.layers[1]))
-    for wrong in (mixed, replace(several, layers=tuple(d[None] for d in several.layers))):
+    for wrong in (
+        mixed,
+        replace(several, layers=tuple(d[None] for d in several.layers)),
+    ):
         with pytest.raises(ValueError, match="^`deltas` must have the shapes"):
             check_deltas(trace, wrong, stacked=True)
 

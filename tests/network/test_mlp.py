@@ -242,8 +242,7 @@ def test_backward_is_linear_in_its_cotangent() -> None:
         network((2, 2), seed)[0].weight @ data.distribution.T for seed in (1, 2)
     )
     images = [
-        backward(params, trace, cotangent.T)
-        for cotangent in (one, two, 2 * one + two)
+        backward(params, trace, cotangent.T) for cotangent in (one, two, 2 * one + two)
     ]
     expected = jax.tree.map(lambda a, b: 2 * a + b, *images[:2])
     assert_close(images[2], expected, GRADIENT)

@@ -79,13 +79,13 @@ def test_a_trace_is_frozen(field: str) -> None:
 
 def test_they_go_into_and_out_of_jit() -> None:
     params, data, trace, errors = passes()
-    came = jax.jit(
-        lambda p, x, masks: forward(p, x, activation="tanh", masks=masks)
-    )(params, data.x, data.masks)
+    came = jax.jit(lambda p, x, masks: forward(p, x, activation="tanh", masks=masks))(
+        params, data.x, data.masks
+    )
     assert_close(came, trace, GRADIENT)
-    carried = jax.jit(
-        lambda p, t, q, w: deltas(p, t, q, weights=w)
-    )(params, came, data.distribution, data.weights)
+    carried = jax.jit(lambda p, t, q, w: deltas(p, t, q, weights=w))(
+        params, came, data.distribution, data.weights
+    )
     assert_close(carried, errors, GRADIENT)
     assert_close(jax.jit(gradients)(came, carried), gradients(trace, errors), GRADIENT)
 
