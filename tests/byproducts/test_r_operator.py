@@ -49,7 +49,8 @@ def tangents(draw: Any) -> dict[str, tuple[jax.Array, jax.Array]]:
 
 def pushed(function: Any, *pairs: tuple[Any, Any]) -> Any:
     """R{function} by autodiff, from (value, R of it) of each argument."""
-    return jax.jvp(function, *zip(*pairs, strict=True))[1]
+    values, along = zip(*pairs, strict=True)
+    return jax.jvp(function, values, along)[1]
 
 
 def assert_near(actual: Any, expected: Any) -> None:
@@ -86,7 +87,8 @@ def test_RF2_is_the_jvp_of_F2(name: str, d: Any, r_d: Any) -> None:
 def outputs(draw: Any) -> tuple[Any, Any, Any]:
     """Logits, R of them, and targets (m, C) whose rows sum to anything."""
     shape = draw(st.sampled_from([(1, 2), (3, 2), (2, 5)]))
-    return tuple(jnp.asarray(draw(numbers(*shape))) for _ in range(3))
+    logits, r_logits, targets = (jnp.asarray(draw(numbers(*shape))) for _ in range(3))
+    return logits, r_logits, targets
 
 
 @given(outputs())

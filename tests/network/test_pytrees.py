@@ -145,7 +145,8 @@ def test_vmap_over_samples_gives_the_trace_of_each() -> None:
     assert_close(jax.tree.map(lambda v: v[:, 0], traces), trace, GRADIENT)
     grads = jax.vmap(gradients)(traces, errors)
     for i in range(6):
-        own = single(*(row[i] for row in one), tuple(mask[i] for mask in masks))
+        x, label = (row[i] for row in one)
+        own = single(x, label, tuple(mask[i] for mask in masks))
         expected = own[0], own[1], gradients(*own)
         came = jax.tree.map(lambda v, i=i: v[i], (traces, errors, grads))
         assert_close(came, expected, GRADIENT)
