@@ -15,6 +15,8 @@ from jax.flatten_util import ravel_pytree
 
 import handgrad
 from handgrad import byproducts
+from handgrad.network.placement import placement
+from handgrad.network.types import accumulation_dtype
 
 FAST = {"xla_backend_optimization_level": 0}
 """Options of the compiler: half the time to compile, the same equations."""
@@ -45,8 +47,9 @@ class Case(NamedTuple):
         )
 
     @property
-    def options(self) -> dict[str, Any]:
-        return {"activation": self.activation, "weights": self.weights}
+    def s(self) -> np.ndarray:
+        """What each sample counts in J."""
+        return self.w / self.w.sum()
 
     def passes(self) -> tuple[handgrad.Trace, handgrad.Deltas]:
         return _passes(self[:-1], self.activation)
@@ -58,7 +61,9 @@ def _passes(arrays: Any, activation: str) -> tuple[handgrad.Trace, handgrad.Delt
     trace = handgrad.forward(
         case.params, case.x, masks=case.masks, activation=activation
     )
-    return trace, handgrad.deltas(case.params, trace, case.targets, **case.options)
+    return trace, handgrad.deltas(
+        case.params, trace, case.targets, weights=case.weights
+    )
 
 
 def make(
@@ -68,6 +73,7 @@ def make(
     samples: int = 6,
     weighted: bool = False,
     soft: bool = False,
+    scores: bool = False,
     dropout: bool = False,
     dtype: Any = "float64",
     seed: int = 0,
@@ -89,6 +95,9 @@ def make(
     q = np.eye(classes)[labels]
     if soft:
         q = random.dirichlet(np.ones(classes), samples)
+    if scores:  # rows that sum to 1, 3, 4 and so on, and one of zeros
+        q = q * np.arange(samples)[:, None] + random.dirichlet(np.ones(classes))
+        q[1] = 0
     w = random.uniform(0.5, 2, samples)
     w[0] = 0 if samples > 2 else 1
     masks = tuple(
@@ -97,7 +106,7 @@ def make(
     return Case(
         params,
         array(x),
-        array(q) if soft else jnp.asarray(labels),
+        array(q) if soft or scores else jnp.asarray(labels),
         array(q),
         array(w) if weighted else None,
         masks if dropout else None,
@@ -113,6 +122,7 @@ VARIANTS = {
     "relu": {"activation": "relu"},
     "sigmoid, weighted": {"activation": "sigmoid", "weighted": True},
     "soft targets": {"soft": True, "activation": "silu"},
+    "any rows of targets": {"scores": True, "weighted": True},
     "dropout": {"sizes": (4, 5, 4, 3), "dropout": True},
     "all": {"sizes": (4, 5, 4, 3), "weighted": True, "soft": True, "dropout": True},
 }
@@ -151,7 +161,7 @@ def sample_gradients(case: Case) -> handgrad.Params:
 
 
 def dense_ggn(case: Case) -> Any:
-    """sum_i w_i J_i^T H_i J_i / sum_i w_i with dense Jacobians."""
+    """sum_i w_i t_i J_i^T H_i J_i / sum_i w_i with dense Jacobians."""
     point, unravel = ravel_pytree(case.params)
 
     def of_one(x: jax.Array, masks: Any) -> jax.Array:
@@ -162,7 +172,20 @@ def dense_ggn(case: Case) -> Any:
         return jacobian.T @ (jnp.diag(p) - jnp.outer(p, p)) @ jacobian
 
     each = jax.vmap(of_one)(case.x, case.masks)
-    return jnp.tensordot(case.w, each, 1) / case.w.sum()
+    return jnp.tensordot(case.s * np.asarray(case.q).sum(axis=1), each, 1)
+
+
+def one_layer(
+    a: Any, delta: Any, weights: Any = None
+) -> tuple[handgrad.Trace, handgrad.Deltas]:
+    """The two passes of a single layer: a_0, and dl_i/dd_1 times what i counts."""
+    a, delta = jnp.asarray(a), jnp.asarray(delta)
+    wide = accumulation_dtype(delta.dtype)
+    here = placement(a)
+    trace = handgrad.Trace((a,), (jnp.zeros_like(delta),), (None,), (), ((here, here),))
+    total = jnp.asarray(len(a) if weights is None else np.sum(weights), wide)
+    given = None if weights is None else jnp.asarray(weights)
+    return trace, handgrad.Deltas((delta,), given, total)
 
 
 class Judgement(NamedTuple):
@@ -200,33 +223,28 @@ def found(variant: str) -> dict[str, Any]:
 
 def _found(case: Case) -> dict[str, Any]:
     trace, errors = case.passes()
-    weights: dict[str, Any] = {"weights": case.weights}
+    curvature: dict[str, Any] = {"targets": case.targets, "weights": case.weights}
     known: dict[str, Any] = {
-        "gradient": handgrad.gradients(trace, errors, **weights),
+        "gradient": handgrad.gradients(trace, errors),
         "layer_inputs": trace.layer_inputs,
-        "norms per layer": byproducts.per_sample_norms(
-            trace, errors, per_layer=True, **weights
-        ),
-        "unclipped": byproducts.clipped_gradient(
-            trace, errors, clip_norm=jnp.inf, **weights
-        ),
-        "ggn_diagonal": byproducts.ggn_diagonal(case.params, trace, **case.options),
+        "norms per layer": byproducts.per_sample_norms(trace, errors, per_layer=True),
+        "unclipped": byproducts.clipped_gradient(trace, errors, clip_norm=jnp.inf),
+        "ggn_diagonal": byproducts.ggn_diagonal(case.params, trace, **curvature),
         "ggn_vector_product": byproducts.ggn_vector_product(
-            case.params, trace, direction(case), **case.options
+            case.params, trace, direction(case), **curvature
         ),
         "hessian_vector_product": byproducts.hessian_vector_product(
-            case.params, trace, errors, direction(case), **case.options
+            case.params, trace, errors, direction(case)
         ),
     }
     for name in (
         "per_sample_gradients",
         "per_sample_norms",
         "second_moment",
-        "fisher_diagonal",
         "variance",
         "kronecker_factors",
     ):
-        known[name] = getattr(byproducts, name)(trace, errors, **weights)
+        known[name] = getattr(byproducts, name)(trace, errors)
     clip_norm = jnp.median(known["per_sample_norms"])
     for way in product((False, True), repeat=2):
         known[CLIPPED.format(*way)] = byproducts.clipped_gradient(
@@ -235,7 +253,6 @@ def _found(case: Case) -> dict[str, Any]:
             clip_norm=clip_norm,
             per_layer=way[0],
             automatic=way[1],
-            **weights,
         )
     return known
 

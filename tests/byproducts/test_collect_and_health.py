@@ -16,7 +16,6 @@ PLAIN = (
     "per_sample_gradients",
     "per_sample_norms",
     "second_moment",
-    "fisher_diagonal",
     "variance",
     "gradient_snr",
     "noise_scale",
@@ -26,9 +25,10 @@ PLAIN = (
 HEALTH = jax.jit(byproducts.health, compiler_options=cases.FAST)
 
 
-def test_collect_equals_its_parts() -> None:
-    case = cases.make(weighted=True)
-    model = {"params": case.params, "activation": "tanh"}
+@pytest.mark.parametrize("scores", [False, True])
+def test_collect_equals_its_parts(scores: bool) -> None:
+    case = cases.make(weighted=True, scores=scores)
+    model = {"params": case.params}
     vector = {**model, "vector": case.params}
     clipping = {"clip_norm": 0.5, "per_layer": True}
     of_model = ("ggn_diagonal", "ggn_vector_product", "hessian_vector_product")
@@ -41,21 +41,22 @@ def test_collect_equals_its_parts() -> None:
 
     def both() -> Any:
         trace, errors = case.passes()
-        weights: dict[str, Any] = {"weights": case.weights}
         parts: dict[str, Any] = {
-            name: getattr(byproducts, name)(trace, errors, **weights) for name in PLAIN
+            name: getattr(byproducts, name)(trace, errors) for name in PLAIN
         }
-        parts["gradient"] = handgrad.gradients(trace, errors, **weights)
+        parts["gradient"] = handgrad.gradients(trace, errors)
         parts["clipped_gradient"] = byproducts.clipped_gradient(
-            trace, errors, clip_norm=0.5, per_layer=True, **weights
+            trace, errors, **clipping
         )
-        for name in of_model:
-            between = (errors,) if name == "hessian_vector_product" else ()
-            after = () if name == "ggn_diagonal" else (case.params,)
-            parts[name] = getattr(byproducts, name)(
-                case.params, trace, *between, *after, **case.options
-            )
-        return byproducts.collect(trace, errors, what, **weights), parts
+        given: dict[str, Any] = {"targets": case.targets, "weights": case.weights}
+        parts["ggn_diagonal"] = byproducts.ggn_diagonal(case.params, trace, **given)
+        parts["ggn_vector_product"] = byproducts.ggn_vector_product(
+            case.params, trace, case.params, **given
+        )
+        parts["hessian_vector_product"] = byproducts.hessian_vector_product(
+            case.params, trace, errors, case.params
+        )
+        return byproducts.collect(trace, errors, what), parts
 
     collected, parts = cases.compiled(both)
     assert set(collected) == set(parts) == {"gradient", *what}
@@ -106,13 +107,13 @@ def planted(stage: int, layer: int) -> tuple[handgrad.Trace, handgrad.Deltas]:
     case = cases.make((4, 5, 4, 3), activation="relu")
     trace, errors = jax.tree.map(np.array, case.passes())  # copies, to be spoilt
     if stage == BACKWARD:
-        errors[layer - 1][2, 1] = np.inf
+        errors.layers[layer - 1][2, 1] = np.inf
         return trace, errors
     if layer == 0:
         trace.activations[0][1, 1] = np.nan
     for d in trace.pre_activations[max(layer - 1, 0) :]:
         d[0, 0] = np.nan  # a NaN spoils what follows
-    for delta in errors:
+    for delta in errors.layers:
         delta[:] = np.nan
     return trace, errors
 
@@ -135,10 +136,23 @@ def test_shares_and_scales_by_hand() -> None:
     """Unit 0 is off for both samples, unit 1 for one of them."""
     d = jnp.array([[-1.0, 2.0], [-3.0, -1.0]])
     x, logits = jnp.full((2, 1), 3.0), jnp.zeros((2, 2))
-    trace = handgrad.Trace((x, jax.nn.relu(d)), (d, logits), (None, None))
-    found = HEALTH(trace, (jnp.zeros((2, 2)), jnp.full((2, 2), 0.5)))
+    relu = handgrad.ACTIVATIONS["relu"]
+    trace = handgrad.Trace((x, jax.nn.relu(d)), (d, logits), (None, None), (relu,), ())
+    # Both samples count 1/2, so that the deltas of the second layer are 1/2 each.
+    layers = jnp.zeros((2, 2)), jnp.full((2, 2), 0.25)
+    found = HEALTH(trace, handgrad.Deltas(layers, None, jnp.float64(2)))
     assert (int(found.stage), int(found.layer)) == (NOWHERE, 0)
     assert found.dead.tolist() == [0.5]
     assert found.saturated.tolist() == [0.75]
     assert found.activation_rms.tolist() == [3.0, 1.0]
     assert found.delta_rms.tolist() == [0.0, 0.5]
+
+
+def test_health_is_of_the_deltas_before_they_are_scaled() -> None:
+    """Whatever the weights are, the root mean square is that of dl_i/dd_k."""
+    case = cases.make((4, 5, 4, 3), weighted=True)
+    kept = case._replace(x=case.x[1:], targets=case.targets[1:], weights=None)
+    found, expected = (HEALTH(*each.passes()) for each in (case, kept))
+    assert case.w[0] == 0
+    for came, right in zip(found, expected, strict=True):
+        assert cases.error(came, right) < 1e-12

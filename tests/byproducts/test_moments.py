@@ -8,13 +8,13 @@ import pytest
 
 import handgrad
 from handgrad import byproducts
+from handgrad.byproducts.moments import mean_gradient
 
 EACH = pytest.mark.parametrize("variant", cases.VARIANTS)
 
 
 def weighted_mean(case: cases.Case, tree: handgrad.Params) -> handgrad.Params:
-    w = case.w / case.w.sum()
-    return jax.tree.map(lambda leaf: np.tensordot(w, leaf, 1), tree)
+    return jax.tree.map(lambda leaf: np.tensordot(case.s, leaf, 1), tree)
 
 
 def of_formed(case: cases.Case, g: handgrad.Params) -> tuple[handgrad.Params, ...]:
@@ -29,8 +29,7 @@ def of_formed(case: cases.Case, g: handgrad.Params) -> tuple[handgrad.Params, ..
 def test_second_moment_and_empirical_fisher_diagonal(variant: str) -> None:
     case = cases.make(**cases.VARIANTS[variant])
     _, moment, _ = of_formed(case, cases.judged(variant).gradients)
-    for name in ("second_moment", "fisher_diagonal"):
-        assert cases.error(cases.found(variant)[name], moment) < 1e-10
+    assert cases.error(cases.found(variant)["second_moment"], moment) < 1e-10
 
 
 @EACH
@@ -48,7 +47,7 @@ def test_variance(variant: str) -> None:
 def test_snr_is_squared_mean_over_variance() -> None:
     case = cases.make(samples=9, weighted=True)
     mean, _, variance = of_formed(case, cases.sample_gradients(case))
-    came = cases.compiled(byproducts.gradient_snr, *case.passes(), weights=case.weights)
+    came = cases.compiled(byproducts.gradient_snr, *case.passes())
     expected = jax.tree.map(lambda g, v: g * g / v, mean, variance)
     assert cases.error(came, expected) < 1e-8  # the variance of 9 samples cancels
 
@@ -71,7 +70,7 @@ def test_noise_scale_is_the_sample_variance(masked: bool) -> None:
     g = cases.rows(cases.sample_gradients(case))[kept]
     variance = np.sum(np.square(g - g.mean(axis=0))) / (len(g) - 1)
     squared = np.sum(np.square(g.mean(axis=0))) - variance / len(g)
-    came = cases.compiled(byproducts.noise_scale, *case.passes(), weights=case.weights)
+    came = cases.compiled(byproducts.noise_scale, *case.passes())
     assert float(came.variance) == pytest.approx(float(variance), rel=1e-10)
     assert float(came.squared_norm) == pytest.approx(float(squared), rel=1e-9)
 
@@ -110,10 +109,22 @@ def test_critical_batch_size_is_the_ratio_and_infinite_without_signal() -> None:
 def test_no_samples_give_zero_and_not_nan() -> None:
     case = cases.make()._replace(weights=jnp.zeros(6))
     for function in (byproducts.second_moment, byproducts.variance):
-        for leaf in jax.tree.leaves(
-            cases.compiled(function, *case.passes(), weights=case.weights)
-        ):
+        for leaf in jax.tree.leaves(cases.compiled(function, *case.passes())):
             assert not np.any(leaf)
+
+
+def test_the_mean_gradient_is_that_of_the_network_in_float32_or_wider() -> None:
+    for dtype in ("float16", "bfloat16", "float32", "float64"):
+        case = cases.make(dtype=dtype, weighted=True)
+        passes = case.passes()
+        came = cases.compiled(mean_gradient, *passes)
+        wide = "float64" if dtype == "float64" else "float32"
+        assert {leaf.dtype.name for leaf in jax.tree.leaves(came)} == {wide}
+        gradients = cases.compiled(handgrad.gradients, *passes)
+        narrowed = jax.tree.map(lambda leaf, d=dtype: leaf.astype(d), came)
+        expected = jax.tree.map(lambda leaf: leaf.astype(float), gradients)
+        narrowed = jax.tree.map(lambda leaf: leaf.astype(float), narrowed)
+        assert cases.error(narrowed, expected) <= float(jnp.finfo(dtype).eps)
 
 
 def test_statistics_of_half_precision_are_float32() -> None:

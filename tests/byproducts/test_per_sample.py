@@ -1,6 +1,7 @@
 """Gradients of single samples, their norms, and clipping, against autodiff."""
 
 import functools
+from dataclasses import replace
 from itertools import product
 from typing import Any
 
@@ -105,8 +106,8 @@ def test_any_shape(sizes: list[int], samples: int, weighted: bool) -> None:
     def both() -> Any:
         passes = case.passes()
         return (
-            byproducts.per_sample_gradients(*passes, weights=case.weights),
-            byproducts.per_sample_norms(*passes, weights=case.weights),
+            byproducts.per_sample_gradients(*passes),
+            byproducts.per_sample_norms(*passes),
         )
 
     g, norms = both()
@@ -125,8 +126,8 @@ def test_norms_count_the_bias() -> None:
 
 def test_half_precision_norms_do_not_overflow() -> None:
     a = jnp.full((1, 64), 300.0, jnp.float16)  # 300^2 * 64 is beyond float16
-    trace = handgrad.Trace((a,), (jnp.zeros((1, 2), jnp.float16),), (None,))
-    norms = byproducts.per_sample_norms(trace, (jnp.ones((1, 2), jnp.float16),))
+    passes = cases.one_layer(a, jnp.ones((1, 2), jnp.float16))
+    norms = byproducts.per_sample_norms(*passes)
     assert norms.dtype == jnp.float32
     assert float(norms[0]) == pytest.approx((2 * (64 * 300**2 + 1)) ** 0.5, rel=1e-3)
 
@@ -142,6 +143,25 @@ def test_bfloat16_gradients_keep_their_dtype() -> None:
 def test_deltas_that_do_not_fit_are_refused() -> None:
     trace, errors = cases.make().passes()
     with pytest.raises(ValueError, match="^`deltas` must have the shapes"):
-        byproducts.per_sample_norms(trace, errors[1:])
-    with pytest.raises(ValueError, match=r"^`weights` must have shape \(6,\)"):
-        byproducts.per_sample_norms(trace, errors, weights=jnp.ones(5))
+        byproducts.per_sample_norms(trace, replace(errors, layers=errors.layers[1:]))
+    bare: Any = errors.layers
+    with pytest.raises(TypeError, match="^`deltas` must be what `deltas` returns"):
+        byproducts.per_sample_norms(trace, bare)
+
+
+@pytest.mark.parametrize("scale", [2.0**-30, 1.0, 2.0**20])
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+def test_what_speaks_of_single_samples_does_not_know_what_they_count(
+    dtype: str, scale: float
+) -> None:
+    """|g_i| of samples that count 1 and 1/1000 are those of each alone."""
+    case = cases.make((4, 5, 3), dtype=dtype)
+    w = jnp.array([1, 1e-3, 1, 1e-3, 2, 1], "float32")
+    weighted = case._replace(weights=scale * w)
+    came, plain = (
+        cases.compiled(byproducts.per_sample_norms, *each.passes())
+        for each in (weighted, case)
+    )
+    # float16 deltas carry s_i, which takes ten bits of the smallest: 2^-24 is left.
+    tolerance = 2e-3 if dtype == "float16" else 1e-6
+    assert cases.error(came, plain) < tolerance

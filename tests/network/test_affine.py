@@ -19,7 +19,6 @@ from handgrad.network.affine import (
     weight_gradient,
 )
 
-ONE: Any = np.float64(1)
 SHAPES = (1, 1, 1), (1, 3, 2), (3, 1, 2), (3, 2, 1), (2, 3, 4)  # m, n_in, n_out
 
 
@@ -46,19 +45,19 @@ def test_F1_is_the_column_form_of_the_notes_for_every_sample(layer: Any) -> None
 @given(layers())
 def test_B4_is_the_vjp_of_F1_in_the_weight(layer: Any) -> None:
     inputs, _, _, delta = layer
-    assert_close(weight_gradient(inputs, delta, ONE), plain_vjp(*layer)[1], EQUATION)
+    assert_close(weight_gradient(inputs, delta), plain_vjp(*layer)[1], EQUATION)
 
 
 @given(layers())
 def test_B4_is_the_outer_product_of_each_sample(layer: Any) -> None:
     inputs, _, _, delta = map(np.asarray, layer)
     outer = sum(np.outer(a, d) for a, d in zip(inputs, delta, strict=True))
-    assert_close(weight_gradient(layer[0], layer[3], ONE), outer, EQUATION)
+    assert_close(weight_gradient(layer[0], layer[3]), outer, EQUATION)
 
 
 @given(layers())
 def test_B5_is_the_vjp_of_F1_in_the_bias(layer: Any) -> None:
-    assert_close(bias_gradient(layer[3], ONE), plain_vjp(*layer)[2], EQUATION)
+    assert_close(bias_gradient(layer[3]), plain_vjp(*layer)[2], EQUATION)
 
 
 @given(layers())
@@ -77,8 +76,8 @@ def test_F1_with_B4_B5_B6_passes_check_vjp() -> None:
     def affine_vjp(inputs: Any, weight: Any, bias: Any) -> tuple[Any, Any]:
         return affine(inputs, weight, bias), lambda delta: (
             carry_back(delta, weight),
-            weight_gradient(inputs, delta, ONE),
-            bias_gradient(delta, ONE),
+            weight_gradient(inputs, delta),
+            bias_gradient(delta),
         )
 
     random = np.random.default_rng(0)
@@ -86,28 +85,33 @@ def test_F1_with_B4_B5_B6_passes_check_vjp() -> None:
     check_vjp(affine, affine_vjp, tuple(random.normal(size=s) for s in shapes))
 
 
-def test_the_mean_of_L2_divides_B4_and_B5() -> None:
+def test_B4_and_B5_are_plain_sums_over_samples() -> None:
+    """What a sample counts is in its delta: nothing is divided here."""
     inputs, delta = jnp.array([[3.0], [5.0]]), jnp.array([[2.0], [4.0]])
-    total: Any = np.float64(8)
-    assert_equal(weight_gradient(inputs, delta, total), jnp.array([[3.25]]))  # 26/8
-    assert_equal(bias_gradient(delta, total), jnp.array([0.75]))  # 6/8
+    assert_equal(weight_gradient(inputs, delta), jnp.array([[26.0]]))  # 3*2 + 5*4
+    assert_equal(bias_gradient(delta), jnp.array([6.0]))
 
 
 def test_without_samples_B4_and_B5_are_exactly_zero() -> None:
-    inputs, delta = jnp.ones((2, 3)), jnp.ones((2, 1))
-    nothing: Any = np.float64(0)
-    assert_equal(weight_gradient(inputs, delta, nothing), jnp.zeros((3, 1)))
-    assert_equal(bias_gradient(delta, nothing), jnp.zeros(1))
+    inputs, delta = jnp.ones((0, 3)), jnp.ones((0, 1))
+    assert_equal(weight_gradient(inputs, delta), jnp.zeros((3, 1)))
+    assert_equal(bias_gradient(delta), jnp.zeros(1))
 
 
 @pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16])
 def test_low_precision_gradients_are_summed_in_float32(dtype: Any) -> None:
     """300 * 300 and its sum overflow float16; 1 is lost beside 512 in bfloat16."""
     inputs, delta = jnp.full((513, 1), 300, dtype), jnp.full((513, 1), 300, dtype)
-    weight = weight_gradient(inputs, delta, jnp.float32(513 * 300))
-    assert_equal(weight, jnp.array([[300]], dtype))
-    ones = jnp.ones((1024, 1), dtype)
-    assert_equal(bias_gradient(ones, jnp.float32(1)), jnp.array([1024], dtype))
+    weight = weight_gradient(inputs, delta)
+    assert_equal(weight, jnp.array([[513 * 300 * 300]], "float32"))
+    ones = jnp.ones((1025, 1), dtype)
+    assert_equal(bias_gradient(ones), jnp.array([1025], "float32"))
     large = jnp.full((4, 1), 60_000, jnp.float16)
-    mean = bias_gradient(large, jnp.float32(4))
-    assert_equal(mean, jnp.array([60_000], jnp.float16))
+    assert_equal(bias_gradient(large), 4 * large[0].astype("float32"))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_wide_gradients_are_summed_in_their_own_dtype(dtype: str) -> None:
+    inputs, delta = jnp.ones((2, 3), dtype), jnp.ones((2, 1), dtype)
+    assert_equal(weight_gradient(inputs, delta), jnp.full((3, 1), 2, dtype))
+    assert_equal(bias_gradient(delta), jnp.full(1, 2, dtype))

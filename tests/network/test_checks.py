@@ -1,6 +1,7 @@
 """Every error of the static checks, by its text, through the public functions."""
 
 import re
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -14,11 +15,19 @@ from handgrad import (
     deltas,
     forward,
     gradients,
+    input_gradient,
     loss,
+    loss_by_hand,
     predict_proba,
     value_and_grad,
 )
-from handgrad.network.checks import check_inputs, check_targets, check_weights
+from handgrad.network.checks import (
+    check_deltas,
+    check_inputs,
+    check_number,
+    check_targets,
+    check_weights,
+)
 
 
 def params() -> tuple[Layer, ...]:
@@ -201,14 +210,18 @@ def test_targets_fit_classes_for_any_number_of_samples(shape: Any) -> None:
         check_targets(jnp.zeros(shape), 4)
 
 
-@pytest.mark.parametrize("dtype", ["float64", "bool"])
-def test_labels_are_integers(dtype: str) -> None:
+def test_labels_are_integers() -> None:
     with refuses(
         TypeError,
-        f"`targets` of shape (5,) are labels and must be integers, got {dtype}. "
+        "`targets` of shape (5,) are labels and must be integers, got float64. "
         "Cast them: targets.astype(int).",
     ):
-        loss(params(), x(), jnp.zeros(5, dtype))
+        loss(params(), x(), jnp.zeros(5))
+
+
+def test_labels_of_two_classes_may_be_boolean() -> None:
+    labels = check_targets(np.array([True, False, True]), 2, 3)
+    assert_equal(labels, jnp.array([1, 0, 1], "int32"))
 
 
 @pytest.mark.parametrize("dtype", ["int32", "bool"])
@@ -290,7 +303,35 @@ def test_the_deltas_are_of_this_trace(part: slice, came: str) -> None:
         "`deltas` must have the shapes of `trace.pre_activations`, "
         f"[(5, 3), (5, 4)], got {came}.",
     ):
-        gradients(trace, errors[part])
+        gradients(trace, replace(errors, layers=errors.layers[part]))
+
+
+def test_the_deltas_are_no_bare_arrays() -> None:
+    trace = forward(params(), x())
+    layers: Any = deltas(params(), trace, labels()).layers
+    with refuses(TypeError, "`deltas` must be what `deltas` returns, got tuple."):
+        gradients(trace, layers)
+
+
+def test_several_passes_are_not_one() -> None:
+    trace = forward(params(), x())
+    errors = deltas(params(), trace, labels())
+    several = replace(errors, layers=tuple(d[None] for d in errors.layers))
+    with refuses(
+        ValueError,
+        "`deltas` must have the shapes of `trace.pre_activations`, "
+        "[(5, 3), (5, 4)], got [(1, 5, 3), (1, 5, 4)].",
+    ):
+        gradients(trace, several)
+    check_deltas(trace, several, stacked=True)
+    check_deltas(trace, errors, stacked=True)
+    mixed = replace(errors, layers=(errors.layers[0][None], errors.layers[1]))
+    for wrong in (
+        mixed,
+        replace(several, layers=tuple(d[None] for d in several.layers)),
+    ):
+        with pytest.raises(ValueError, match="^`deltas` must have the shapes"):
+            check_deltas(trace, wrong, stacked=True)
 
 
 @pytest.mark.parametrize("width", [2, 4])
@@ -310,16 +351,22 @@ def test_a_transport_gives_what_the_layer_has(width: int) -> None:
         )
 
 
-def test_gradients_check_their_weights() -> None:
+def test_the_gradient_in_the_inputs_checks() -> None:
     trace = forward(params(), x())
     errors = deltas(params(), trace, labels())
-    with refuses(
-        ValueError, "`weights` must have shape (5,), one per sample, got (4,)."
-    ):
-        gradients(trace, errors, weights=jnp.ones(4))
+    other = forward(network((2, 4)), x())
+    cases: list[tuple[Any, str]] = [
+        (((), trace, errors), "`params` must"),
+        ((params(), other, errors), "`trace` must"),
+        ((params(), trace, errors.layers), "`deltas` must"),
+        ((params(), forward(params(), x()[:4]), errors), "`deltas` must"),
+    ]
+    for arguments, text in cases:
+        with pytest.raises((TypeError, ValueError), match=f"^{text}"):
+            input_gradient(*arguments)
 
 
-@pytest.mark.parametrize("function", [loss, value_and_grad])
+@pytest.mark.parametrize("function", [loss, value_and_grad, loss_by_hand])
 def test_every_entry_point_checks(function: Any) -> None:
     for arguments, keywords, text in (
         (((), x(), labels()), {}, "`params` must"),
@@ -339,11 +386,7 @@ def test_deltas_check() -> None:
         (((), trace, labels()), {}, "`params` must"),
         ((params(), trace, labels()[:4]), {}, "`targets` must"),
         ((params(), trace, labels()), {"weights": jnp.ones(4)}, "`weights` must"),
-        (
-            (params(), trace, labels()),
-            {"activation": ["relu"] * 2},
-            "`activation` must",
-        ),
+        ((params(), forward(network((2, 4)), x()), labels()), {}, "`trace` must"),
     ]
     for arguments, keywords, text in cases:
         with pytest.raises((TypeError, ValueError), match=f"^{text}"):
@@ -353,3 +396,94 @@ def test_deltas_check() -> None:
 def test_predict_proba_checks() -> None:
     with pytest.raises(ValueError, match="^`x` must"):
         predict_proba(params(), jnp.ones(2))
+
+
+BOUNDS: list[tuple[dict[str, float], float, float, str]] = [
+    ({"at_least": 0}, 0, -1e-6, "at least 0"),
+    ({"above": 0}, 1e-6, 0, "above 0"),
+    ({"at_most": 1}, 1, 1.000001, "at most 1"),
+    ({"below": 1}, 0.999999, 1, "below 1"),
+    ({"at_least": 0, "below": 1}, 0, 1, "at least 0 and below 1"),
+    ({"above": 0, "at_most": 1}, 1, 0, "above 0 and at most 1"),
+    ({"above": 0}, float("inf"), -float("inf"), "above 0"),
+]
+WAYS = {
+    "Python": lambda value: value,
+    "float64 of NumPy": np.float64,
+    "float32 of NumPy": np.float32,
+    "an array of NumPy": np.asarray,
+    "an array of JAX": jnp.asarray,
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(("bounds", "inside", "outside", "text"), BOUNDS)
+def test_a_number_is_within_its_bounds(
+    way: str, bounds: Any, inside: float, outside: float, text: str
+) -> None:
+    came = check_number("n", WAYS[way](inside), jnp.float32, **bounds)
+    assert came.dtype == "float32"
+    assert came == jnp.float32(inside)
+    value = WAYS[way](outside)
+    with refuses(ValueError, f"`n` must be a number {text}, got {value}."):
+        check_number("n", value, jnp.float32, **bounds)
+
+
+@pytest.mark.parametrize(("bounds", "inside", "outside", "text"), BOUNDS)
+def test_a_traced_number_outside_its_bounds_is_nan(
+    bounds: Any, inside: float, outside: float, text: str
+) -> None:
+    del text
+
+    @jax.jit
+    def checked(value: Any) -> Any:
+        return check_number("n", value, jnp.float32, **bounds)
+
+    assert checked(jnp.asarray(inside, "float64")) == jnp.float32(inside)
+    for value in (outside, np.nan):
+        came = checked(jnp.asarray(value, "float64"))
+        assert came.dtype == "float32"
+        assert jnp.isnan(came)
+
+
+def test_a_vmapped_number_is_nan_where_it_is_outside() -> None:
+    values = jnp.array([-1.0, 0.0, 2.0])
+    came = jax.vmap(lambda n: check_number("n", n, jnp.float64, at_least=0))(values)
+    assert np.array_equal(came, [np.nan, 0, 2], equal_nan=True)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_number_is_not_nan(way: str) -> None:
+    value = WAYS[way](float("nan"))
+    with refuses(ValueError, "`n` must be a number at least 0, got nan."):
+        check_number("n", value, jnp.float32, at_least=0)
+
+
+@pytest.mark.parametrize("value", [np.ones(1), np.ones((2, 2)), [0.5]])
+def test_a_number_is_a_scalar(value: Any) -> None:
+    text = f"`n` must be a number at least 0, got {value}."
+    with refuses(ValueError, text):
+        check_number("n", value, jnp.float32, at_least=0)
+
+
+def test_a_traced_number_is_a_scalar_too() -> None:
+    def checked(value: Any) -> Any:
+        return check_number("n", value, jnp.float32, at_least=0)
+
+    with pytest.raises(ValueError, match="^`n` must be a number at least 0, got "):
+        jax.jit(checked)(jnp.ones(1))
+
+
+@pytest.mark.parametrize("value", [1, True, np.int8(1), np.bool_(True), jnp.int32(1)])
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_a_number_takes_the_dtype_asked(value: Any, dtype: Any) -> None:
+    came = check_number("n", value, dtype, at_least=0, at_most=1)
+    assert_equal(came, jnp.ones((), dtype))
+
+
+def test_a_number_is_judged_before_it_is_rounded() -> None:
+    """1 - 1e-9 is 1 in float32, and below 1 all the same."""
+    came = check_number("n", 1 - 1e-9, jnp.float32, below=1)
+    assert_equal(came, jnp.float32(1))
+    with pytest.raises(ValueError, match="^`n` must be a number below 1, got 1.0"):
+        check_number("n", 1 + 1e-9, jnp.float32, below=1)

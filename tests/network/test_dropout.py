@@ -65,6 +65,40 @@ def test_a_rate_may_be_of_numpy() -> None:
     assert set(np.unique(masks[1])) == {0, 2}
 
 
+@pytest.mark.parametrize("make", [jnp.asarray, np.asarray])
+def test_rates_may_be_arrays(make: Any) -> None:
+    params = network((4, 40, 40, 2))
+    one = dropout_masks(KEY, params, 50, inputs=make(0.0), hidden=make(0.5))
+    assert_equal(one, dropout_masks(KEY, params, 50, hidden=0.5))
+    each = dropout_masks(KEY, params, 50, hidden=make([0.5, 0.75]))
+    assert_equal(each, dropout_masks(KEY, params, 50, hidden=(0.5, 0.75)))
+
+
+def test_rates_may_be_traced() -> None:
+    params = network((4, 40, 40, 2))
+
+    @jax.jit
+    def masks(inputs: Any, hidden: Any) -> Any:
+        return dropout_masks(KEY, params, 50, inputs=inputs, hidden=hidden)
+
+    came = masks(jnp.float64(0.5), jnp.array([0.0, 0.75]))
+    known: Any = dropout_masks(KEY, params, 50, inputs=0.5, hidden=(0.5, 0.75))
+    assert_equal((came[0], came[2]), (known[0], known[2]))
+    assert_equal(came[1], jnp.ones((50, 40)))  # a rate that is traced drops nothing
+    outside = masks(jnp.float64(1), jnp.array([-0.1, 0.75]))
+    assert all(bool(jnp.all(jnp.isnan(mask))) for mask in outside[:2])
+    assert_equal(outside[2], known[2])
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+@pytest.mark.parametrize("rate", [1 - 1e-5, 1 - 1e-9])
+def test_a_rate_next_to_1_drops_and_gives_no_nan(rate: float, dtype: str) -> None:
+    """1 - 1e-9 is 1 in float32, and 1e5 is infinite in float16."""
+    params = network((4, 3, 2), dtype=dtype)
+    masks: Any = dropout_masks(KEY, params, 5, hidden=rate)
+    assert_equal(masks[1], jnp.zeros((5, 3), dtype))
+
+
 def test_the_same_key_gives_the_same_masks() -> None:
     params = network((4, 3, 2))
     once, again = (dropout_masks(KEY, params, 5, hidden=0.5) for _ in range(2))
@@ -85,7 +119,7 @@ def test_masks_have_the_dtype_of_the_parameters(dtype: Any) -> None:
 def test_a_rate_that_is_no_probability_of_dropping_is_refused(
     name: str, rate: float
 ) -> None:
-    text = f"`{name}` must be a probability of dropping in [0, 1), got {rate}."
+    text = f"`{name}` must be a number at least 0 and below 1, got {rate}."
     rates: Any = {name: rate}
     with pytest.raises(ValueError, match=f"^{re.escape(text)}$"):
         dropout_masks(KEY, network((4, 3, 2)), 5, **rates)

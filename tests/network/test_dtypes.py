@@ -19,7 +19,15 @@ from helpers import (
     term_sizes,
 )
 
-from handgrad import Layer, deltas, forward, loss, predict_proba, value_and_grad
+from handgrad import (
+    Layer,
+    deltas,
+    forward,
+    input_gradient,
+    loss,
+    predict_proba,
+    value_and_grad,
+)
 
 SIZES = (3, 5, 4, 3)
 DTYPES = ("float16", "bfloat16", "float32", "float64")
@@ -63,10 +71,15 @@ def test_the_steps_keep_the_dtype_and_probabilities_are_wide(
 
     def steps(params: Any, x: Any) -> Any:
         trace = forward(params, x, activation=name, masks=data.masks)
-        options = {"activation": name, "weights": data.weights}
-        return trace.layer_inputs, deltas(params, trace, data.labels, **options)
+        errors = deltas(params, trace, data.labels, weights=data.weights)
+        below = input_gradient(params, trace, errors)
+        narrow = trace.layer_inputs, errors.layers, below
+        return narrow, (errors.total, errors.scale, errors.loss_scale)
 
-    assert dtypes(jax.eval_shape(steps, params, data.x)) == {dtype}
+    narrow, (total, scale, loss_scale) = jax.eval_shape(steps, params, data.x)
+    assert dtypes(narrow) == {dtype}
+    assert total.dtype == scale.dtype == wide(dtype)
+    assert (loss_scale is None) == (dtype != "float16")
     predict = functools.partial(predict_proba, activation=name)
     assert jax.eval_shape(predict, params, data.x).dtype == wide(dtype)
 

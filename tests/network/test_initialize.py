@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers import assert_equal
+from helpers import EQUATION, assert_close, assert_equal
 
-from handgrad import Activation, init
+from handgrad import Activation, Layer, as_params, init, predict_proba
 
 KEY = jax.random.key(0)
 
@@ -118,3 +118,77 @@ def test_float64_without_x64_is_refused() -> None:
 def test_float32_without_x64_is_accepted() -> None:
     with jax.enable_x64(False):
         assert init(KEY, (4, 2))[0].weight.dtype == jnp.float32
+
+
+W1, B1 = np.arange(12.0).reshape(4, 3), np.array([0.5, -1.0, 2.0])
+W2, B2 = np.arange(6.0).reshape(3, 2), np.array([0.25, 4.0])
+
+
+@pytest.mark.parametrize("make", [np.asarray, jnp.asarray, np.ndarray.tolist])
+@pytest.mark.parametrize("pairs", [tuple, list, iter])
+def test_layers_of_others_become_parameters(make: Any, pairs: Any) -> None:
+    came = as_params(pairs([(make(W1), make(B1)), [make(W2), make(B2)]]))
+    expected = (
+        Layer(jnp.asarray(W1), jnp.asarray(B1)),
+        Layer(jnp.asarray(W2), jnp.asarray(B2)),
+    )
+    assert isinstance(came[1], Layer)
+    assert_equal(came, expected)
+
+
+def test_transposed_weights_are_turned() -> None:
+    came = as_params([(W1.T, B1), (W2.T, B2)], transposed=True)
+    assert_equal(came, as_params([(W1, B1), (W2, B2)]))
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_a_bias_that_is_absent_is_0_in_the_dtype_of_its_weight(
+    transposed: bool, dtype: str
+) -> None:
+    weight = W1.astype(dtype)
+    (layer,) = as_params([(weight.T if transposed else weight, None)],
+                         transposed=transposed)  # fmt: skip
+    assert_equal(layer, Layer(jnp.asarray(weight), jnp.zeros(3, dtype)))
+
+
+def test_float64_of_others_becomes_float32_where_x64_is_off() -> None:
+    with jax.enable_x64(False):
+        params = as_params([(W1, B1)])
+    assert {leaf.dtype for leaf in params[0]} == {jnp.dtype("float32")}
+
+
+def test_a_logistic_output_is_refused_and_told_how_it_becomes_a_softmax() -> None:
+    w, b = W2[:, :1], B2[:1]
+    text = (
+        "`layers` must end in one unit per class, got a last layer of one unit. A "
+        "logistic output w, b is the softmax of two units, the first of which is "
+        "0: weight jnp.hstack([0 * w, w]), bias jnp.hstack([0 * b, b])."
+    )
+    for last, transposed in (((w, b), False), ((w.T, b), True), ((w, None), False)):
+        first = W1.T if transposed else W1
+        with pytest.raises(ValueError, match=f"^{re.escape(text)}$"):
+            as_params([(first, B1), last], transposed=transposed)
+    two = as_params([(W1, B1), (jnp.hstack([0 * w, w]), jnp.hstack([0 * b, b]))])
+    x = jnp.array([[0.1, -0.2, 0.3, 0.05]])
+    logit = jax.nn.relu(x @ W1 + B1[None]) @ w + b[None]
+    came = predict_proba(two, x)
+    assert_close(came[:, 1:], jax.nn.sigmoid(logit), EQUATION)
+
+
+@pytest.mark.parametrize(
+    ("layers", "error", "text"),
+    [
+        ([], TypeError, "`params` must be a non-empty tuple"),
+        ([(W1, B1), (W1, B1)], ValueError, "`params` layer 2 must take the 3"),
+        ([(W1.T, B1)], ValueError, "`params` layer 1 must have weight"),
+        ([(B1, None)], ValueError, "`params` layer 1 must have weight"),
+        ([(W1, B1.astype("float32"))], TypeError, "`params` must have one dtype"),
+        ([(W1.astype(int), B1.astype(int))], TypeError, "`params` must be floating"),
+    ],
+)
+def test_layers_that_make_no_network_are_refused(
+    layers: Any, error: Any, text: str
+) -> None:
+    with pytest.raises(error, match=f"^{re.escape(text)}"):
+        as_params(layers)

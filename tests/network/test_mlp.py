@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from helpers import (
     EQUATION,
     FLOAT32,
@@ -27,12 +28,21 @@ from handgrad import (
     dropout_masks,
     forward,
     gradients,
+    input_gradient,
     loss,
     predict_proba,
     smooth_labels,
     value_and_grad,
 )
-from handgrad.network import backprop, backward
+from handgrad.network import backprop
+from handgrad.network.mlp import (
+    as_gradient,
+    backward,
+    pairs,
+    scaled_deltas,
+    scaled_output,
+)
+from handgrad.network.softmax_nll import output_delta, softmax
 
 LN3 = np.log(3)
 
@@ -63,7 +73,8 @@ def test_worked_example_of_a_2x3_layer() -> None:
     # B6: dl/da_1 = (3/4 ln3 - 3/4*2, 3/4*5 - 3/4*7, 3/4*0 + 3/4*1)
     # B7: times relu'(d_1) = (1, 0, 1): delta_1 = (3/4 ln3 - 3/2, 0, 3/4)
     above, below = 0.75, 0.75 * LN3 - 1.5
-    first, second = deltas(params, trace, y)
+    errors = deltas(params, trace, y)
+    first, second = errors.layers  # s = 1
     assert_close(second, jnp.array([[above, -above]]), EQUATION)
     assert_close(first, jnp.array([[below, 0.0, 0.75]]), EQUATION)
     # B4: dl/dW_1 = (1, 2)^T delta_1 and dl/dW_2 = (1, 0, 2)^T delta_2
@@ -78,7 +89,7 @@ def test_worked_example_of_a_2x3_layer() -> None:
             jnp.array([above, -above]),
         ),
     )
-    assert_close(gradients(trace, (first, second)), expected, EQUATION)
+    assert_close(gradients(trace, errors), expected, EQUATION)
     assert_close(value_and_grad(params, x, y)[1], expected, EQUATION)
 
 
@@ -87,12 +98,17 @@ def test_signatures_are_those_of_the_contract() -> None:
         "init": "key sizes * activation dtype",
         "forward": "params x * activation masks",
         "loss": "params x targets * activation weights masks",
-        "deltas": "params trace targets * activation weights transport",
-        "gradients": "trace deltas * weights",
-        "value_and_grad": "params x targets * activation weights masks",
+        "deltas": "params trace targets * weights transport",
+        "gradients": "trace deltas",
+        "input_gradient": "params trace deltas",
+        "value_and_grad": (
+            "params x targets * activation weights masks transport has_aux"
+        ),
+        "loss_by_hand": "params x targets * activation weights masks",
+        "as_params": "layers * transposed",
         "predict_proba": "params x * activation",
         "dropout_masks": "key params samples * inputs hidden",
-        "network.mlp.backward": "params trace delta * activation transport",
+        "network.mlp.backward": "params trace delta * weights transport",
     }
     for name, text in expected.items():
         positional, _, keyword = text.partition(" * ")
@@ -110,7 +126,6 @@ def test_the_default_activation_is_relu() -> None:
     cases: list[tuple[Any, Any]] = [
         (loss, (params, x, y)),
         (forward, (params, x)),
-        (deltas, (params, forward(params, x), y)),
         (value_and_grad, (params, x, y)),
         (predict_proba, (params, x)),
     ]
@@ -118,8 +133,8 @@ def test_the_default_activation_is_relu() -> None:
         explicit = function(*arguments, activation="relu")
         assert_equal(function(*arguments), explicit)
         other = function(*arguments, activation="leaky_relu")
-        same = jax.tree.map(np.array_equal, explicit, other)
-        assert not all(jax.tree.leaves(same)), function.__name__
+        same = map(np.array_equal, jax.tree.leaves(explicit), jax.tree.leaves(other))
+        assert not all(same), function.__name__
 
 
 def test_the_three_steps_are_value_and_grad() -> None:
@@ -127,22 +142,96 @@ def test_the_three_steps_are_value_and_grad() -> None:
     params, data = network(sizes), batch(sizes, 5)
     options: dict[str, Any] = {"activation": "tanh", "weights": data.weights}
     trace = forward(params, data.x, activation="tanh", masks=data.masks)
-    errors = deltas(params, trace, data.labels, **options)
-    grads = gradients(trace, errors, weights=data.weights)
+    errors = deltas(params, trace, data.labels, weights=data.weights)
+    grads = gradients(trace, errors)
     arguments = params, data.x, data.labels
     value, came = value_and_grad(*arguments, **options, masks=data.masks)
     assert_equal(came, grads)
     assert_equal(value, loss(*arguments, **options, masks=data.masks))
 
 
-def test_deltas_are_weighted_and_not_divided() -> None:
+def test_L2_enters_once_at_the_output() -> None:
+    """Row i of every delta is s_i = w_i / sum w times that of the sample alone."""
+    sizes = (3, 4, 2)
+    params, data = network(sizes), batch(sizes, 5)
+    one = [slice(i, i + 1) for i in range(5)]
+    alone = [
+        deltas(params, forward(params, data.x[i]), data.labels[i]).layers for i in one
+    ]
+    stacked = jax.tree.map(lambda *rows: jnp.concatenate(rows), *alone)
+    trace = forward(params, data.x)
+    for weights in (None, data.weights):
+        came = deltas(params, trace, data.labels, weights=weights)
+        s = jnp.ones(5) / 5.0 if weights is None else weights / jnp.sum(weights)
+        expected = jax.tree.map(lambda rows, s=s: s[:, None] * rows, stacked)
+        assert_close(came.layers, expected, GRADIENT)
+        assert_close(came.scale, s, EQUATION)
+
+
+def test_the_scale_of_L2_is_that_of_B3_alone() -> None:
+    """What is below delta_L is B6 and B7, bit by bit, of a delta_L already scaled."""
     sizes = (3, 4, 2)
     params, data = network(sizes), batch(sizes, 5)
     trace = forward(params, data.x)
-    plain = deltas(params, trace, data.labels)
-    weighted = deltas(params, trace, data.labels, weights=data.weights)
-    expected = tuple(delta * data.weights[:, None] for delta in plain)
-    assert_close(weighted, expected, GRADIENT)
+    errors = deltas(params, trace, data.distribution, weights=data.weights)
+    delta = output_delta(softmax(trace.logits), data.distribution)
+    top = scaled_output(trace, delta, data.weights)
+    assert_close(top.layers[0], errors.scale[:, None] * delta, EQUATION)
+    below = backward(params, trace, top.layers[0], weights=data.weights)
+    assert_equal(errors.layers, below)
+    assert_equal(
+        scaled_deltas(params, trace, delta, weights=data.weights).layers, below
+    )
+
+
+def test_scaled_deltas_of_several_passes_are_those_of_each() -> None:
+    sizes = (3, 4, 5, 2)
+    params, data = network(sizes), batch(sizes, 6)
+    trace = forward(params, data.x, activation="tanh", masks=data.masks)
+    passes = jnp.stack([data.distribution, 2 * data.distribution - 1])
+    came = scaled_deltas(params, trace, passes, weights=data.weights)
+    each = [
+        scaled_deltas(params, trace, delta, weights=data.weights).layers
+        for delta in passes
+    ]
+    expected = jax.tree.map(lambda *rows: jnp.stack(rows), *each)
+    assert_close(came.layers, expected, EQUATION)
+    assert_equal(came.scale, scaled_output(trace, passes[0], data.weights).scale)
+
+
+def test_gradients_are_the_contraction_of_the_pairs() -> None:
+    """B4 and B5, and nothing else: no weight, no m."""
+    sizes = (3, 4, 2)
+    params, data = network(sizes), batch(sizes, 5)
+    trace = forward(params, data.x, masks=data.masks)
+    errors = deltas(params, trace, data.labels, weights=data.weights)
+    expected = tuple(
+        Layer(a.T @ delta, jnp.sum(delta, axis=0)) for a, delta in pairs(trace, errors)
+    )
+    assert_close(gradients(trace, errors), expected, EQUATION)
+    inputs, layers = zip(*pairs(trace, errors), strict=True)
+    assert_equal(inputs, trace.layer_inputs)
+    assert layers == errors.layers
+
+
+def test_float16_deltas_are_larger_by_a_power_of_two_that_the_gradient_loses() -> None:
+    sizes = (3, 4, 2)
+    params, data = network(sizes, dtype="float16"), batch(sizes, 5, dtype="float16")
+    trace = forward(params, data.x)
+    errors = deltas(params, trace, data.labels, weights=data.weights)
+    lift = errors.loss_scale
+    assert lift is not None
+    assert float(lift) == 2.0 ** round(np.log2(float(lift)))
+    assert 0.5 <= float(jnp.max(lift * errors.scale)) < 1
+    wide: Any = jax.tree.map(lambda leaf: leaf.astype("float32"), (params, trace))
+    exact = deltas(*wide, data.labels, weights=data.weights)
+    assert exact.loss_scale is None
+    for came, right in zip(errors.layers, exact.layers, strict=True):
+        assert relative_error(came.astype("float32") / lift, right) <= 4 * 2**-11
+    sums = jax.tree.map(lambda leaf: jnp.full(leaf.shape, 3, "float32"), params)
+    came = as_gradient(sums, trace, errors)
+    halves = jax.tree.map(lambda leaf: (leaf / lift).astype("float16"), sums)
+    assert_equal(came, halves)
 
 
 def test_backward_is_linear_in_its_cotangent() -> None:
@@ -153,8 +242,7 @@ def test_backward_is_linear_in_its_cotangent() -> None:
         network((2, 2), seed)[0].weight @ data.distribution.T for seed in (1, 2)
     )
     images = [
-        backward(params, trace, cotangent.T, activation="tanh")
-        for cotangent in (one, two, 2 * one + two)
+        backward(params, trace, cotangent.T) for cotangent in (one, two, 2 * one + two)
     ]
     expected = jax.tree.map(lambda a, b: 2 * a + b, *images[:2])
     assert_close(images[2], expected, GRADIENT)
@@ -170,12 +258,113 @@ def test_a_transport_stands_in_for_B6_and_sees_layer_and_output_delta() -> None:
         seen.append((k, delta.shape, weight.shape, output_delta.shape))
         return 2 * backprop(k, delta, weight, output_delta)
 
-    exact = deltas(params, trace, data.labels)
-    came = deltas(params, trace, data.labels, transport=noted)
+    exact = deltas(params, trace, data.labels).layers
+    came = deltas(params, trace, data.labels, transport=noted).layers
     assert seen == [(2, (6, 2), (5, 2), (6, 2)), (1, (6, 5), (4, 5), (6, 2))]
     assert_equal(came, (4 * exact[0], 2 * exact[1], exact[2]))
     again = backward(params, trace, exact[-1], transport=noted)
     assert_equal(again, came)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_value_and_grad_takes_a_transport(weighted: bool) -> None:
+    """Twice B6 at each of two hidden layers: 4, 2 and 1 times the gradient."""
+    sizes = (3, 4, 5, 2)
+    params, data = network(sizes), batch(sizes, 6)
+    options = {"weights": data.weights if weighted else None, "masks": data.masks}
+
+    def twice(k: int, delta: Any, weight: Any, output_delta: Any) -> Any:
+        return 2 * backprop(k, delta, weight, output_delta)
+
+    arguments = params, data.x, data.labels
+    value, exact = value_and_grad(*arguments, **options)
+    came = value_and_grad(*arguments, **options, transport=twice)
+    expected = tuple(
+        jax.tree.map(lambda leaf, f=f: f * leaf, layer)
+        for f, layer in zip((4, 2, 1), exact, strict=True)
+    )
+    assert_equal(came, (value, expected))
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_has_aux_returns_the_trace_as_jax_value_and_grad_does(weighted: bool) -> None:
+    sizes = (3, 4, 2)
+    params, data = network(sizes), batch(sizes, 5)
+    options: dict[str, Any] = {"activation": "tanh", "masks": data.masks}
+    options["weights"] = data.weights if weighted else None
+
+    def with_trace(params: Any) -> Any:
+        trace = forward(params, data.x, activation="tanh", masks=data.masks)
+        return loss(params, data.x, data.labels, **options), trace
+
+    arguments = params, data.x, data.labels
+    came = value_and_grad(*arguments, **options, has_aux=True)
+    plain = value_and_grad(*arguments, **options)
+    assert_equal((came[0][0], came[1]), plain)
+    assert_equal(came[0][1], with_trace(params)[1])
+    expected = jax.value_and_grad(with_trace, has_aux=True)(params)
+    assert_close(came, expected, GRADIENT)
+
+
+INPUT_CASES = {
+    "relu": {},
+    "weights": {"weights": True},
+    "masks": {"masks": True},
+    "all": {"weights": True, "masks": True, "activation": "gelu"},
+}
+
+
+@pytest.mark.parametrize("sizes", [(3, 2), (3, 4, 2), (3, 1, 5, 4)])
+@pytest.mark.parametrize("case", INPUT_CASES)
+def test_B6_and_D2_once_more_are_the_gradient_in_the_inputs(
+    case: str, sizes: Any
+) -> None:
+    params, data = network(sizes), batch(sizes, 5)
+    given = INPUT_CASES[case]
+    activation: Any = given.get("activation", "relu")
+    weights = data.weights.at[1].set(0) if "weights" in given else None
+    masks = data.masks if "masks" in given else None
+    options: Any = {"activation": activation, "masks": masks}
+    for targets in (data.labels, data.distribution, 2 * data.distribution):
+        trace = forward(params, data.x, **options)
+        errors = deltas(params, trace, targets, weights=weights)
+        came = input_gradient(params, trace, errors)
+        expected = jax.grad(
+            lambda x, q=targets: loss(params, x, q, weights=weights, **options)
+        )(data.x)
+        assert_close(came, expected, GRADIENT)
+        if weights is not None:
+            assert_equal(came[1], jnp.zeros(3))
+
+
+@pytest.mark.parametrize("samples", [5, 4000])
+def test_the_gradient_in_the_inputs_keeps_float16_and_its_scale(samples: int) -> None:
+    """Without a power of two, 1/4000 of it is mostly below what float16 resolves."""
+    sizes = (3, 8, 2)
+    params = network(sizes, dtype="float16")
+    data = batch(sizes, samples, dtype="float16")
+    trace = forward(params, data.x, activation="tanh")
+    errors = deltas(params, trace, data.labels)
+    came = input_gradient(params, trace, errors)
+    assert came.dtype == "float16"
+    params, x = jax.tree.map(lambda leaf: leaf.astype("float64"), (params, data.x))
+    exact = jax.grad(lambda x: loss(params, x, data.labels, activation="tanh"))(x)
+    # 8 roundings of 2^-11 and their cancellation; 2^-24 is float16's last step.
+    difference = np.abs(np.asarray(came, "float64") - np.asarray(exact))
+    assert difference.max() <= 2**-8 * np.abs(exact).max() + 2**-25
+
+
+def test_the_gradient_of_one_samples_loss_in_its_input() -> None:
+    """The input gradient over the scale of the sample."""
+    sizes = (3, 4, 2)
+    params, data = network(sizes), batch(sizes, 5)
+    trace = forward(params, data.x)
+    errors = deltas(params, trace, data.labels, weights=data.weights)
+    came = input_gradient(params, trace, errors) / errors.scale[:, None]
+    for i in range(5):
+        row = slice(i, i + 1)
+        expected = jax.grad(loss, argnums=1)(params, data.x[row], data.labels[row])
+        assert_close(came[row], expected, GRADIENT)
 
 
 def test_an_activation_of_the_user_works_like_a_named_one() -> None:
@@ -191,7 +380,7 @@ def test_a_derivative_of_the_user_is_used_as_given() -> None:
     own = Activation(jnp.sign, lambda d, a: jnp.ones_like(d))
     params, x, y = worked_example()
     trace = forward(params, x, activation=own)
-    first, second = deltas(params, trace, y, activation=own)
+    first, second = deltas(params, trace, y).layers
     assert_close(first, second @ params[1].weight.T, EQUATION)
 
 

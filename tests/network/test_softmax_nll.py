@@ -21,11 +21,11 @@ from jax.test_util import check_vjp
 
 from handgrad import class_weights, smooth_labels
 from handgrad.network.softmax_nll import (
-    as_distribution,
     mean_loss,
     negative_log_likelihood,
     output_delta,
     probability_gradient,
+    row_sums,
     softmax,
     softmax_jacobian,
 )
@@ -74,8 +74,17 @@ def test_L1_of_a_label_is_that_of_optax(case: Any) -> None:
     logits, q = case
     labels = jnp.argmax(q, axis=1)
     expected = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
-    one_hot = as_distribution(labels, logits.shape[1], logits.dtype)
-    assert_close(negative_log_likelihood(logits, one_hot), expected, EQUATION)
+    assert_close(negative_log_likelihood(logits, labels), expected, EQUATION)
+
+
+@given(outputs(), st.integers(-8, 8))
+def test_L1_is_linear_in_the_targets_whatever_their_rows_sum_to(
+    case: Any, factor: int
+) -> None:
+    logits, q = case
+    expected = factor / 4 * plain_losses(plain_softmax(logits), q)
+    losses = negative_log_likelihood(logits, factor / 4 * q)
+    assert_close(losses, expected, EQUATION)
 
 
 @given(losses=numbers(5))
@@ -115,6 +124,45 @@ def test_B3_is_the_gradient_of_L1_in_the_logits(case: Any) -> None:
     _, vjp = jax.vjp(lambda d: optax.softmax_cross_entropy(d, q), logits)
     (expected,) = vjp(jnp.ones(len(q)))
     assert_near(output_delta(softmax(logits), q), expected)
+
+
+@given(outputs())
+def test_B3_of_a_label_is_the_gradient_of_L1_in_the_logits(case: Any) -> None:
+    logits, labels = case[0], jnp.argmax(case[1], axis=1)
+    loss = optax.softmax_cross_entropy_with_integer_labels
+    _, vjp = jax.vjp(lambda d: loss(d, labels), logits)
+    (expected,) = vjp(jnp.ones(len(labels)))
+    assert_near(output_delta(softmax(logits), labels), expected)
+
+
+@st.composite
+def scores(draw: Any) -> tuple[jax.Array, jax.Array]:
+    """logits (m, C) and targets (m, C) of any sign, whose rows sum to anything."""
+    shape = draw(st.sampled_from(SHAPES))
+    return jnp.asarray(draw(numbers(*shape))), jnp.asarray(draw(numbers(*shape)))
+
+
+@given(scores())
+def test_B3_is_the_gradient_of_L1_whatever_the_rows_of_targets_sum_to(
+    case: Any,
+) -> None:
+    """t a_L - q; to 1e-12 of 20, what five targets sum to at most."""
+    logits, q = case
+    _, vjp = jax.vjp(lambda d: plain_losses(plain_softmax(d), q), logits)
+    (expected,) = vjp(jnp.ones(len(q)))
+    assert_near(output_delta(softmax(logits), q) / 20, expected / 20)
+
+
+def test_B3_of_a_row_of_zeros_is_exactly_0() -> None:
+    probabilities = softmax(jnp.array([[3.0, -1.0, 0.5]]))
+    assert_equal(output_delta(probabilities, jnp.zeros((1, 3))), jnp.zeros((1, 3)))
+
+
+def test_row_sums_are_those_of_distributions_and_absent_for_labels() -> None:
+    wide = jnp.dtype("float32")
+    assert row_sums(jnp.array([0, 1]), wide) is None
+    q = jnp.array([[0.25, 0.5], [2.0, 1.0], [0.0, 0.0]], "float16")
+    assert_equal(row_sums(q, wide), jnp.array([0.75, 3.0, 0.0], "float32"))
 
 
 @given(outputs())
@@ -173,12 +221,13 @@ def test_F3_with_B2_and_L1_with_B3_pass_check_vjp() -> None:
 
 def test_logits_of_1e4_are_finite_and_right_in_float32() -> None:
     logits = jnp.array([[1e4, -1e4], [-1e4, 1e4], [1e4, 1e4]], jnp.float32)
-    q = as_distribution(jnp.array([1, 1, 0]), 2, jnp.dtype("float32"))
-    losses = negative_log_likelihood(logits, q)
-    expected = jnp.array([2e4, 0, np.log(2)], jnp.float32)
-    assert_close(losses, expected, FLOAT32)
-    delta = output_delta(softmax(logits), q)
-    assert_equal(delta, jnp.array([[1, -1], [0, 0], [-0.5, 0.5]], jnp.float32))
+    one_hot = jnp.array([[0, 1], [0, 1], [1, 0]], jnp.float32)
+    for targets in (jnp.array([1, 1, 0]), one_hot):
+        losses = negative_log_likelihood(logits, targets)
+        expected = jnp.array([2e4, 0, np.log(2)], jnp.float32)
+        assert_close(losses, expected, FLOAT32)
+        delta = output_delta(softmax(logits), targets)
+        assert_equal(delta, jnp.array([[1, -1], [0, 0], [-0.5, 0.5]], jnp.float32))
 
 
 @pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16, jnp.float32])
@@ -190,32 +239,54 @@ def test_low_precision_logits_are_widened_to_float32(dtype: Any) -> None:
     assert_equal(losses, gap[None])
 
 
-def test_labels_become_one_hot_rows() -> None:
-    one_hot = as_distribution(jnp.array([2, 0]), 3, jnp.dtype("float32"))
-    assert_equal(one_hot, jnp.array([[0, 0, 1], [1, 0, 0]], jnp.float32))
+def test_a_label_and_its_one_hot_row_are_one_target() -> None:
+    logits = jnp.array([[0.5, -1.0, 2.0], [1.5, 0.25, -3.0]])
+    labels, one_hot = jnp.array([2, 0]), jnp.array([[0.0, 0.0, 1.0], [1.0, 0.0, 0.0]])
+    for function, output in (
+        (negative_log_likelihood, logits),
+        (output_delta, softmax(logits)),
+    ):
+        assert_equal(function(output, labels), function(output, one_hot))
 
 
-def test_distributions_stay_and_take_the_dtype() -> None:
+def test_distributions_take_the_dtype_of_the_logits_widened() -> None:
     q = jnp.array([[0.25, 0.75]], jnp.float32)
-    assert_equal(as_distribution(q, 2, jnp.dtype("float64")), q.astype(jnp.float64))
+    wide = jnp.array([[3.0, -1.0]])
+    for function, output in (
+        (negative_log_likelihood, wide),
+        (output_delta, softmax(wide)),
+    ):
+        assert_equal(function(output, q), function(output, q.astype(jnp.float64)))
+        narrow = function(output.astype(jnp.float32), q.astype(jnp.float64))
+        assert_equal(narrow, function(output.astype(jnp.float32), q))
 
 
 @pytest.mark.parametrize("label", [-1, 3, 1000])
 def test_a_label_out_of_range_is_nan_and_leaves_other_rows_alone(label: int) -> None:
-    q = as_distribution(jnp.array([label, 0]), 3, jnp.dtype("float64"))
-    assert jnp.all(jnp.isnan(q[0]))
-    assert_equal(q[1], jnp.array([1.0, 0.0, 0.0]))
+    logits = jnp.array([[0.5, -1.0, 2.0], [1.5, 0.25, -3.0]])
+    labels, known = jnp.array([label, 0]), jnp.array([0, 0])
+    for function, output in (
+        (negative_log_likelihood, logits),
+        (output_delta, softmax(logits)),
+    ):
+        came = function(output, labels)
+        assert jnp.all(jnp.isnan(came[0]))
+        assert_equal(came[1], function(output, known)[1])
 
 
 @pytest.mark.parametrize("dtype", ["bool", "int32", "float32"])
-def test_a_label_out_of_range_with_weight_0_is_padding(dtype: str) -> None:
-    labels = jnp.array([-1, -1, 1])
-    q = as_distribution(
-        labels, 2, jnp.dtype("float64"), jnp.array([0, 1, 0]).astype(dtype)
-    )
-    assert_equal(q[0], jnp.zeros(2))
-    assert jnp.all(jnp.isnan(q[1]))
-    assert_equal(q[2], jnp.array([0.0, 1.0]))
+def test_L2_of_a_label_out_of_range_with_weight_0_is_padding(dtype: str) -> None:
+    losses = negative_log_likelihood(jnp.zeros((3, 2)), jnp.array([-1, -1, 1]))
+    weights = jnp.array([0, 0, 1]).astype(dtype)
+    assert_equal(mean_loss(losses, weights), losses[2])
+    assert jnp.isnan(mean_loss(losses, jnp.array([0, 1, 0]).astype(dtype)))
+
+
+@pytest.mark.parametrize("label", [-1, 3, 1000])
+def test_smooth_labels_of_a_label_out_of_range_are_nan(label: int) -> None:
+    q = smooth_labels(jnp.array([label, 0]), 3, 0.0)
+    assert jnp.all(jnp.isnan(q[0]))
+    assert_equal(q[1], jnp.array([1, 0, 0], jnp.float32))
 
 
 def test_smooth_labels_mixes_with_the_uniform_distribution() -> None:
@@ -231,6 +302,12 @@ def test_smooth_labels_mixes_distributions_in_their_own_dtype() -> None:
     assert smooth_labels(q.astype(jnp.float16), 3, 0.3).dtype == jnp.float32
 
 
+def test_smooth_labels_keep_the_sums_of_rows() -> None:
+    q = jnp.array([[1.0, 1.0, 0.0], [0.0, 0.0, 0.0]])
+    expected = jnp.array([[0.9, 0.9, 0.2], [0.0, 0.0, 0.0]])
+    assert_close(smooth_labels(q, 3, 0.3), expected, EQUATION)
+
+
 def test_smooth_labels_at_its_ends() -> None:
     q = jnp.array([[0.5, 0.5, 0.0, 0.0]])
     assert_equal(smooth_labels(q, 4, 0), q)
@@ -239,7 +316,8 @@ def test_smooth_labels_at_its_ends() -> None:
 
 @pytest.mark.parametrize("epsilon", [-0.01, 1.01, float("nan")])
 def test_smooth_labels_refuses_an_epsilon_outside_0_1(epsilon: float) -> None:
-    text = re.escape(f"`epsilon` must be in [0, 1], got {epsilon}.")
+    bounds = "a number at least 0 and at most 1"
+    text = re.escape(f"`epsilon` must be {bounds}, got {epsilon}.")
     with pytest.raises(ValueError, match=f"^{text}$"):
         smooth_labels(jnp.array([0]), 2, epsilon)
 

@@ -5,13 +5,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import pytest
-from helpers import EQUATION, assert_close, assert_equal, numbers
+from helpers import EQUATION, assert_close, assert_equal, batch, network, numbers
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from jax.test_util import check_vjp
 
-from handgrad import Trace
+from handgrad import ACTIVATIONS, Deltas, Trace, deltas, forward
 from handgrad.network.types import accumulation_dtype, drop
 
 masks = arrays("float64", (2, 3), elements=st.sampled_from([0.0, 1.25]))
@@ -49,9 +49,50 @@ def test_without_a_mask_nothing_is_dropped() -> None:
 
 def test_the_trace_knows_its_logits_and_what_each_layer_saw() -> None:
     x, hidden, mask = jnp.ones((1, 2)), jnp.full((1, 2), 3.0), jnp.array([[2.0, 0.0]])
-    trace = Trace((x, hidden), (hidden, jnp.full((1, 3), 5.0)), (None, mask))
+    relu = ACTIVATIONS["relu"]
+    trace = Trace(
+        (x, hidden), (hidden, jnp.full((1, 3), 5.0)), (None, mask), (relu,), ()
+    )
     assert trace.logits is trace.pre_activations[1]
     assert_equal(trace.layer_inputs, (x, jnp.array([[6.0, 0.0]])))
+
+
+def test_the_trace_gives_what_it_holds_of_each_hidden_layer() -> None:
+    sizes = (3, 4, 5, 2)
+    names, data = ("tanh", "relu"), batch(sizes, 6)
+    trace = forward(network(sizes), data.x, activation=names, masks=data.masks)
+    assert trace.hidden == tuple(ACTIVATIONS[name] for name in names)
+    assert len(trace.hidden_layers) == 2
+    for k, layer in enumerate(trace.hidden_layers, start=1):
+        assert layer.k == k
+        assert layer.h is trace.hidden[k - 1]
+        assert layer.d is trace.pre_activations[k - 1]
+        assert layer.a is trace.activations[k]
+        assert layer.mask is data.masks[k]
+
+
+def test_softmax_regression_has_no_hidden_layer() -> None:
+    trace = forward(network((3, 2)), batch((3, 2), 4).x)
+    assert trace.hidden == trace.hidden_layers == ()
+
+
+def test_the_scale_of_deltas_is_what_each_sample_counts() -> None:
+    params, data = network((3, 4, 2)), batch((3, 4, 2), 5)
+    trace = forward(params, data.x)
+    plain = deltas(params, trace, data.labels)
+    assert_equal(plain.scale, jnp.full(5, 0.2))
+    assert_equal(plain.total, jnp.float64(5))
+    weighted = deltas(params, trace, data.labels, weights=data.weights)
+    total = jnp.sum(data.weights)
+    assert_close(weighted.scale, data.weights / total, EQUATION)
+    assert_equal(weighted.total, total)
+    nothing = deltas(params, trace, data.labels, weights=jnp.zeros(5))
+    assert_equal(nothing.scale, jnp.zeros(5))
+
+
+def test_the_scale_of_several_passes_is_that_of_the_samples() -> None:
+    stacked = Deltas((jnp.ones((3, 5, 2)),), None, jnp.float64(5))
+    assert_equal(stacked.scale, jnp.full(5, 0.2))
 
 
 @pytest.mark.parametrize(

@@ -116,6 +116,36 @@ def test_class_weights_weigh_the_train_loss(settings: Settings, data: Dataset) -
     )
 
 
+def test_optimisers_differentiate_the_loss_by_hand(
+    settings: Settings, data: Dataset
+) -> None:
+    """A derivative that is not h' shows in the gradient, and in that of the objective
+    that an optimiser may differentiate itself."""
+    straight = handgrad.Activation(jnp.sign, lambda d, a: jnp.ones_like(d))
+    start = prepare(settings, data)
+    objective: Any = start.objective._replace(activation=straight)
+
+    def update(grads: Any, state: Any, params: Any, **extra: Any) -> Any:
+        del state
+        (value, again) = jax.value_and_grad(extra["value_fn"])(params)
+        of_obj = jax.grad(lambda p: extra["obj_fn"](p, obj_fn=extra["obj_fn"]))(params)
+        found = {"value": value - extra["value"], "grads": (grads, again, of_obj)}
+        return jax.tree.map(jnp.zeros_like, grads), found
+
+    copies = (start.params,) * 3
+    seen = {"value": jnp.float32(1), "grads": copies}
+    probe = optax.GradientTransformationExtraArgs(lambda params: seen, update)  # type: ignore[arg-type]
+    state = State(start.params, probe.init(start.params))
+    epoch = jax.jit(make_epoch(objective, probe, 16))
+    after, _ = epoch(state, KEY, 1, data.train, data.validation)
+    found: Any = after.opt_state
+    grads, again, of_obj = found["grads"]
+    assert float(found["value"]) == 0
+    chex.assert_trees_all_close(again, grads, rtol=1e-6, atol=1e-8)
+    chex.assert_trees_all_close(of_obj, grads, rtol=1e-6, atol=1e-8)
+    assert np.any(grads[0].weight != 0), "autodiff finds 0 below a sign"
+
+
 def test_epochs_are_traced_once(settings: Settings, data: Dataset) -> None:
     start = prepare(settings, data)
     epoch = make_epoch(start.objective, start.optimizer, 16)

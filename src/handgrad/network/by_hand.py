@@ -155,7 +155,10 @@ def _weights_gradient(
     value: jax.Array,
     cotangent: jax.Array,
 ) -> jax.Array | None:
-    """L2: dJ/dw_i = (l_i - J) / sum_j w_j; 0 where the weights sum to 0."""
+    """L2: dJ/dw_i = (l_i - J) / sum_j w_j; 0 where the weights sum to 0.
+
+    A loss that is not finite counts as 0 at weight 0, as it does in `mean_loss`.
+    """
     weights = errors.weights
     if weights is None or not jnp.issubdtype(weights.dtype, jnp.floating):
         return None
@@ -170,8 +173,9 @@ def _masks_gradient(params: Params, trace: Trace, errors: Deltas) -> Masks:
     for a, mask, delta, layer in zip(
         trace.activations, trace.masks, errors.layers, params, strict=True
     ):
-        below = silence(a, errors.weights) * carry_back(delta, layer.weight)
+        below = carry_back(delta, layer.weight).astype(errors.total.dtype)
         if errors.loss_scale is not None:
-            below = below / errors.loss_scale.astype(below.dtype)
-        gradients.append(None if mask is None else below)
+            below = below / errors.loss_scale
+        below = silence(a, errors.weights).astype(below.dtype) * below
+        gradients.append(None if mask is None else below.astype(mask.dtype))
     return tuple(gradients)

@@ -80,7 +80,6 @@ def _mask(
     keep = 1 - check_number(name, rate, jnp.float32, at_least=0, below=1)
     if not is_traced(rate) and rate == 0:
         return None
-    kept = jax.random.bernoulli(key, keep, shape)
-    # XLA makes a choice of a product with 0 and 1, and NaN would be gone.
-    shown = kept | jnp.isnan(keep)
-    return jnp.where(shown, 1 / keep, 0).astype(dtype)
+    # Not a product: XLA makes a choice of one with 0 and 1, and NaN would be gone.
+    kept = jax.random.bernoulli(key, keep, shape) | jnp.isnan(keep)
+    return jnp.where(kept, (1 / keep).astype(dtype), 0)

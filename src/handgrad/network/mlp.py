@@ -422,6 +422,7 @@ def value_and_grad(
       >>> grads[0].weight.shape, grads[1].bias.shape
       ((4, 8), (3,))
     """
+    check_params(params)
     x = check_inputs(params, x)
     x = silence(x, check_weights(weights, x.shape[0]))
     trace = forward(params, x, activation=activation, masks=masks)
