@@ -144,10 +144,10 @@ def _bug_row(point: Problem, bug: Bug, basis: Basis, known: tuple[Variant, ...])
     gradient = bug.gradient(point.h)
     report, seconds = timed(lambda: examine(_check(point, gradient), basis))
     causes = {leaf.cause for leaf in report.wrong}
-    told = causes
+    named = causes
     if "unknown" in causes:
         again = examine(_check(point, gradient, known), basis)
-        told = {leaf.cause for leaf in again.wrong}
+        named = {leaf.cause for leaf in again.wrong}
     moved = _moved(point, bug, basis)
     return {
         "bug": bug.name,
@@ -157,8 +157,8 @@ def _bug_row(point: Problem, bug: Bug, basis: Basis, known: tuple[Variant, ...])
         "above": max(moved.values()),
         "exact": _exact(report, moved),
         "cause_numbers": causes == {bug.cause},
-        "cause_catalogue": told == {bug.cause},
-        "told": sorted(str(cause) for cause in told),
+        "cause_catalogue": named == {bug.cause},
+        "named": sorted(str(cause) for cause in named),
     }
 
 

@@ -37,7 +37,7 @@ def _of(rows: list[Row], dtype: str) -> list[Row]:
     return [row for row in rows if row["dtype"] == dtype]
 
 
-def _said(row: Row, tool: str) -> tuple[bool, float] | None:
+def _answer(row: Row, tool: str) -> tuple[bool, float] | None:
     """(rejected, seconds) of a tool; None where it does not apply."""
     if tool == OURS:
         return row["caught"], row["seconds"] + row.get("prepare", 0.0)
@@ -46,13 +46,14 @@ def _said(row: Row, tool: str) -> tuple[bool, float] | None:
 
 def _tool(rows: list[Row], tool: str) -> Row:
     """What one tool did in one dtype."""
-    said = [(row, _said(row, tool)) for row in rows]
-    told = [(row, answer) for row, answer in said if answer is not None]
-    wrong = [(r, a) for r, a in told if r["bug"] and r["above"] > ABOVE]
-    right = [a for r, a in told if not r["bug"]]
+    answers = [(row, a) for row in rows if (a := _answer(row, tool)) is not None]
+    planted = [(row, a) for row, a in answers if row["bug"]]
+    above = [(row, a) for row, a in planted if row["above"] > ABOVE]
+    right = [a for row, a in answers if not row["bug"]]
     return {
-        "caught": sum(bool(a[0]) for _, a in wrong),
-        "above": len(wrong),
+        "planted": len(planted),
+        "caught": sum(bool(a[0]) for _, a in above),
+        "above": len(above),
         "alarms": sum(bool(a[0]) for a in right),
         "right": len(right),
         "seconds": float(np.median([a[1] for a in right])) if right else None,
@@ -73,23 +74,23 @@ def _causes(rows: list[Row], tools: list[str]) -> Row:
         mine = [row for row in rows if row["cause"] == cause]
         found[cause] = {}
         for tool in tools:
-            said = [answer for row in mine if (answer := _said(row, tool)) is not None]
-            share = float(np.mean([bool(a[0]) for a in said])) if said else None
+            answers = [a for row in mine if (a := _answer(row, tool)) is not None]
+            share = float(np.mean([bool(a[0]) for a in answers])) if answers else None
             found[cause][tool] = share
     return found
 
 
 def _misnamed(rows: list[Row]) -> list[Row]:
-    """Bugs whose cause the catalogue did not tell: how often, and what was said."""
+    """Bugs whose cause the catalogue did not name: how often, and what it named."""
     counted: dict[tuple[str, ...], int] = {}
     for row in rows:
         if row["caught"] and not row["cause_catalogue"]:
-            key = (row["dtype"], row["bug"], row["cause"], ", ".join(row["told"]))
+            key = (row["dtype"], row["bug"], row["cause"], ", ".join(row["named"]))
             counted[key] = counted.get(key, 0) + 1
     ordered = sorted(counted.items(), key=lambda item: -item[1])
     return [
-        {"dtype": d, "bug": b, "cause": c, "told": told, "times": times}
-        for (d, b, c, told), times in ordered
+        {"dtype": d, "bug": b, "cause": c, "named": named, "times": times}
+        for (d, b, c, named), times in ordered
     ]
 
 
@@ -112,21 +113,24 @@ def print_tables(summary: dict[str, Any]) -> None:
     for row in summary["misnamed"][:20]:
         console.print(
             f"  {row['times']} x {row['dtype']} {row['bug']}: {row['cause']} "
-            f"called {row['told']}"
+            f"called {row['named']}"
         )
 
 
 def _tools_table(summary: dict[str, Any]) -> Table:
     """What each tool caught."""
-    table = Table(title=f"{summary['bugs']} planted bugs, above their rounding floor")
-    for head in ("dtype", "tool", "caught", "false alarms", "seconds each"):
+    title = f"{summary['bugs']} planted bugs; caught of those above the floor"
+    table = Table(title=title)
+    heads = ("dtype", "tool", "planted", "caught", "false alarms", "seconds each")
+    for head in heads:
         table.add_column(head, justify="left" if head in ("dtype", "tool") else "right")
     for dtype, tools in summary["tools"].items():
         for tool, n in tools.items():
             if n["right"]:
                 caught = f"{n['caught']} of {n['above']}"
                 alarms = f"{n['alarms']} of {n['right']}"
-                table.add_row(dtype, tool, caught, alarms, f"{n['seconds']:.3f}")
+                seconds = f"{n['seconds']:.3f}"
+                table.add_row(dtype, tool, str(n["planted"]), caught, alarms, seconds)
     return table
 
 
@@ -162,9 +166,9 @@ def draw(summary: dict[str, Any]) -> "Figure":
         )
         ax.imshow(shares, vmin=0, vmax=1, cmap="RdYlBu", aspect="auto")
         for (i, j), share in np.ndenumerate(shares):
-            said = "-" if np.isnan(share) else f"{100 * share:.0f}"
+            text = "-" if np.isnan(share) else f"{100 * share:.0f}"
             shade = "black" if np.isnan(share) or 0.2 < share < 0.85 else "white"
-            ax.text(j, i, said, ha="center", va="center", fontsize=8, color=shade)
+            ax.text(j, i, text, ha="center", va="center", fontsize=8, color=shade)
         ax.set_xticks(range(len(tools)), tools, rotation=40, ha="right", fontsize=8)
         ax.set_yticks(range(len(causes)), causes, fontsize=8)
         ax.set_title(dtype, fontsize=10)
