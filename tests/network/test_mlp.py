@@ -35,13 +35,8 @@ from handgrad import (
     value_and_grad,
 )
 from handgrad.network import backprop
-from handgrad.network.mlp import (
-    as_gradient,
-    backward,
-    pairs,
-    scaled_deltas,
-    scaled_output,
-)
+from handgrad.network.mlp import backward, scaled_deltas
+from handgrad.network.samples import as_gradient, pairs, scaled_output
 from handgrad.network.softmax_nll import output_delta, softmax
 
 LN3 = np.log(3)

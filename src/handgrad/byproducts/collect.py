@@ -11,7 +11,8 @@ from handgrad.byproducts import moments, noise, per_sample
 from handgrad.byproducts.curvature import deltas_of_roots, kronecker_factors
 from handgrad.byproducts.health import health
 from handgrad.byproducts.products import ggn_product, hessian_vector_product
-from handgrad.network.mlp import as_gradient, gradients
+from handgrad.network.mlp import gradients
+from handgrad.network.samples import as_gradient
 from handgrad.network.types import Deltas, Params, Trace, accumulation_dtype
 
 

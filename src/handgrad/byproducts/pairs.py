@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from handgrad.network.checks import check_deltas
 from handgrad.network.mean import divide, per_sample
-from handgrad.network.mlp import pairs
+from handgrad.network.samples import pairs
 from handgrad.network.types import Deltas, Trace, accumulation_dtype
 
 Pairs = list[tuple[jax.Array, jax.Array]]

@@ -21,13 +21,8 @@ from handgrad.byproducts.r_operator import (
 from handgrad.network.affine import carry_back
 from handgrad.network.checks import check_deltas, check_params, check_trace
 from handgrad.network.mean import silence
-from handgrad.network.mlp import (
-    as_gradient,
-    gradients,
-    pairs,
-    scaled_deltas,
-    scaled_output,
-)
+from handgrad.network.mlp import gradients, scaled_deltas
+from handgrad.network.samples import as_gradient, pairs, scaled_output
 from handgrad.network.softmax_nll import softmax
 from handgrad.network.types import Deltas, Layer, Params, Trace, drop
 

@@ -14,17 +14,10 @@ from jax.typing import ArrayLike
 
 from handgrad.network.activations import Activation, resolve_activations
 from handgrad.network.affine import carry_back
-from handgrad.network.checks import (
-    check_inputs,
-    check_masks,
-    check_params,
-    check_targets,
-    check_weights,
-)
+from handgrad.network.checks import check_masks, check_targets, check_weights
 from handgrad.network.mean import divide, silence
 from handgrad.network.mlp import (
     Activations,
-    check_samples,
     forward,
     gradients,
     input_gradient,
@@ -32,6 +25,7 @@ from handgrad.network.mlp import (
     scaled_deltas,
 )
 from handgrad.network.placement import place_like, placement, sum_over_shards
+from handgrad.network.samples import check_samples, finite_inputs
 from handgrad.network.softmax_nll import (
     log_probabilities,
     negative_log_likelihood,
@@ -73,12 +67,10 @@ def loss_by_hand(
       >>> bool((grads[0].weight == value_and_grad(params, x, y)[1][0].weight).all())
       True
     """
-    check_params(params)
-    x = check_inputs(params, x)
+    x = finite_inputs(params, x, weights)
     samples, classes = x.shape[0], params[-1].bias.shape[0]
     targets = check_targets(targets, classes, samples)
     weights = check_weights(weights, samples)
-    x = silence(x, weights)
     masks = check_masks(params, masks, samples)
     hidden = resolve_activations(activation, len(params) - 1)
     return _loss(hidden, params, x, targets, weights, masks)

@@ -37,22 +37,16 @@ from handgrad.network.checks import (
     check_inputs,
     check_masks,
     check_params,
-    check_targets,
     check_trace,
-    check_weights,
 )
-from handgrad.network.mean import (
-    loss_scale,
-    per_sample,
-    sample_scale,
-    silence,
-    total_weight,
-)
-from handgrad.network.placement import (
-    Placement,
-    place_like,
-    placement,
-    sum_over_shards,
+from handgrad.network.mean import silence
+from handgrad.network.placement import placement
+from handgrad.network.samples import (
+    as_gradient,
+    check_samples,
+    finite_inputs,
+    pairs,
+    scaled_output,
 )
 from handgrad.network.softmax_nll import (
     mean_loss,
@@ -171,37 +165,6 @@ def scaled_deltas(
     return replace(top, layers=(down if delta.ndim == 2 else jax.vmap(down))(delta))
 
 
-def scaled_output(
-    trace: Trace,
-    delta: jax.Array,
-    weights: ArrayLike | None,
-    row_sums: jax.Array | None = None,
-) -> Deltas:
-    """Any delta_L alone, each sample times what it counts in J: the one place for L2.
-
-    Args:
-      trace, weights: as in `deltas`.
-      delta: delta_L of every sample, a cotangent of the logits, (m, C), or (S, m, C)
-        for S passes; float32 or wider, not yet times s_i.
-      row_sums: t_i, (m,), kept for the R-operator; None for all 1.
-
-    Returns:
-      Deltas of one layer, in the parameters' dtype.
-    """
-    samples, dtype = trace.logits.shape[0], trace.logits.dtype
-    weights = check_weights(weights, samples)
-    scale = sample_scale(weights, samples, delta.dtype)
-    lift = loss_scale(scale, dtype)
-    scaled = per_sample(scale if lift is None else scale * lift, delta) * delta
-    return Deltas(
-        (silence(scaled, weights).astype(dtype),),
-        weights,
-        total_weight(weights, samples, delta.dtype),
-        row_sums,
-        lift,
-    )
-
-
 def backward(
     params: Params,
     trace: Trace,
@@ -230,21 +193,6 @@ def backward(
     return tuple(reversed(from_the_top))
 
 
-def pairs(trace: Trace, deltas: Deltas) -> list[tuple[jax.Array, jax.Array]]:
-    """The pair (a_{k-1}, delta_k) of every layer, dropout applied.
-
-    Every gradient and by-product is a contraction of these pairs. Samples of weight 0
-    are finite in both, whatever the trace holds there.
-
-    Returns:
-      (m, n_{k-1}) and (m, n_k) for k = 1 ... L; deltas as they come.
-    """
-    return [
-        (silence(inputs, deltas.weights), delta)
-        for inputs, delta in zip(trace.layer_inputs, deltas.layers, strict=True)
-    ]
-
-
 def gradients(trace: Trace, deltas: Deltas) -> Params:
     """B4 and B5 for every layer: the contraction of (a_{k-1}, delta_k).
 
@@ -267,35 +215,6 @@ def gradients(trace: Trace, deltas: Deltas) -> Params:
         )
     )
     return as_gradient(sums, trace, deltas)
-
-
-def as_gradient(sums: Params, trace: Trace, deltas: Deltas) -> Params:
-    """Sums over samples, in float32 or wider, as the gradient of the parameters.
-
-    The power of two that float16 needed leaves, and each sum goes where its parameter
-    lies, in its dtype.
-    """
-
-    def settled(total: jax.Array, where: Placement) -> jax.Array:
-        if deltas.loss_scale is not None:
-            total = total / deltas.loss_scale
-        total = sum_over_shards(place_like(total, where), where)
-        return total.astype(trace.logits.dtype)
-
-    return tuple(
-        Layer(*map(settled, layer, where))
-        for layer, where in zip(sums, trace.placements, strict=True)
-    )
-
-
-def check_samples(
-    logits: jax.Array, targets: ArrayLike, weights: ArrayLike | None
-) -> tuple[jax.Array, jax.Array | None]:
-    """Targets and weights as arrays that fit logits (m, C); padding is made finite."""
-    samples, classes = logits.shape
-    targets = check_targets(targets, classes, samples)
-    weights = check_weights(weights, samples)
-    return (silence(targets, weights) if targets.ndim == 2 else targets), weights
 
 
 def input_gradient(params: Params, trace: Trace, deltas: Deltas) -> jax.Array:
@@ -345,9 +264,7 @@ def loss(
     Raises:
       ValueError, TypeError: for shapes, dtypes, names or counts that do not fit.
     """
-    check_params(params)
-    x = check_inputs(params, x)
-    x = silence(x, check_weights(weights, x.shape[0]))
+    x = finite_inputs(params, x, weights)
     trace = forward(params, x, activation=activation, masks=masks)
     return loss_of_logits(trace.logits, targets, weights)
 
@@ -422,9 +339,7 @@ def value_and_grad(
       >>> grads[0].weight.shape, grads[1].bias.shape
       ((4, 8), (3,))
     """
-    check_params(params)
-    x = check_inputs(params, x)
-    x = silence(x, check_weights(weights, x.shape[0]))
+    x = finite_inputs(params, x, weights)
     trace = forward(params, x, activation=activation, masks=masks)
     value = loss_of_logits(trace.logits, targets, weights)
     errors = deltas(params, trace, targets, weights=weights, transport=transport)

@@ -1,0 +1,107 @@
+"""What each sample counts, on its way in and on its way out.
+
+In: padding is made finite, and s_i is put to the error at the output, with the power
+of two that float16 needs. Out: the pairs that all contractions share, and sums over
+samples made gradients. Between the two nothing knows of weights.
+"""
+
+import jax
+from jax.typing import ArrayLike
+
+from handgrad.network.checks import (
+    check_inputs,
+    check_params,
+    check_targets,
+    check_weights,
+)
+from handgrad.network.mean import (
+    loss_scale,
+    per_sample,
+    sample_scale,
+    silence,
+    total_weight,
+)
+from handgrad.network.placement import Placement, place_like, sum_over_shards
+from handgrad.network.types import Deltas, Layer, Params, Trace
+
+
+def finite_inputs(params: Params, x: ArrayLike, weights: ArrayLike | None) -> jax.Array:
+    """x as an array (m, n_0) that fits the parameters; padding is made finite."""
+    check_params(params)
+    x = check_inputs(params, x)
+    return silence(x, check_weights(weights, x.shape[0]))
+
+
+def check_samples(
+    logits: jax.Array, targets: ArrayLike, weights: ArrayLike | None
+) -> tuple[jax.Array, jax.Array | None]:
+    """Targets and weights as arrays that fit logits (m, C); padding is made finite."""
+    samples, classes = logits.shape
+    targets = check_targets(targets, classes, samples)
+    weights = check_weights(weights, samples)
+    return (silence(targets, weights) if targets.ndim == 2 else targets), weights
+
+
+def scaled_output(
+    trace: Trace,
+    delta: jax.Array,
+    weights: ArrayLike | None,
+    row_sums: jax.Array | None = None,
+) -> Deltas:
+    """Any delta_L alone, each sample times what it counts in J: the one place for L2.
+
+    Args:
+      trace, weights: as in `deltas`.
+      delta: delta_L of every sample, a cotangent of the logits, (m, C), or (S, m, C)
+        for S passes; float32 or wider, not yet times s_i.
+      row_sums: t_i, (m,), kept for the R-operator; None for all 1.
+
+    Returns:
+      Deltas of one layer, in the parameters' dtype.
+    """
+    samples, dtype = trace.logits.shape[0], trace.logits.dtype
+    weights = check_weights(weights, samples)
+    scale = sample_scale(weights, samples, delta.dtype)
+    lift = loss_scale(scale, dtype)
+    scaled = per_sample(scale if lift is None else scale * lift, delta) * delta
+    return Deltas(
+        (silence(scaled, weights).astype(dtype),),
+        weights,
+        total_weight(weights, samples, delta.dtype),
+        row_sums,
+        lift,
+    )
+
+
+def pairs(trace: Trace, deltas: Deltas) -> list[tuple[jax.Array, jax.Array]]:
+    """The pair (a_{k-1}, delta_k) of every layer, dropout applied.
+
+    Every gradient and by-product is a contraction of these pairs. Samples of weight 0
+    are finite in both, whatever the trace holds there.
+
+    Returns:
+      (m, n_{k-1}) and (m, n_k) for k = 1 ... L; deltas as they come.
+    """
+    return [
+        (silence(inputs, deltas.weights), delta)
+        for inputs, delta in zip(trace.layer_inputs, deltas.layers, strict=True)
+    ]
+
+
+def as_gradient(sums: Params, trace: Trace, deltas: Deltas) -> Params:
+    """Sums over samples, in float32 or wider, as the gradient of the parameters.
+
+    The power of two that float16 needed leaves, and each sum goes where its parameter
+    lies, in its dtype.
+    """
+
+    def settled(total: jax.Array, where: Placement) -> jax.Array:
+        if deltas.loss_scale is not None:
+            total = total / deltas.loss_scale
+        total = sum_over_shards(place_like(total, where), where)
+        return total.astype(trace.logits.dtype)
+
+    return tuple(
+        Layer(*map(settled, layer, where))
+        for layer, where in zip(sums, trace.placements, strict=True)
+    )
