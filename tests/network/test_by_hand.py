@@ -146,6 +146,32 @@ def test_padding_spoils_no_derivative(label: int) -> None:
     assert_close(came[2][2], -value / jnp.sum(weights), GRADIENT)
 
 
+def test_padding_may_overflow_within_the_network() -> None:
+    """Finite features of weight 0 whose a_1 is infinite; jax.grad(loss) has NaN."""
+    params, data = network(SIZES), batch(SIZES, 6)
+    weights = data.weights.at[2].set(0)
+    large = jax.tree.map(lambda leaf: 10.0 * leaf, params)
+
+    def of(x: Any) -> Any:
+        def objective(params: Any, x: Any, weights: Any, masks: Any) -> Any:
+            return loss_by_hand(
+                params, x, data.labels, activation="relu", weights=weights, masks=masks
+            )
+
+        masks = tuple(jnp.ones_like(mask) for mask in data.masks)
+        arguments = large, x, weights, masks
+        return jax.grad(objective, argnums=(0, 1, 2, 3))(*arguments)
+
+    kept = np.array([0, 1, 3, 4, 5])
+    (grads, *rows), (plain, *others) = (
+        of(data.x.at[2].set(padding)) for padding in (1e308, 1.0)
+    )
+    assert_equal(grads, plain)
+    for came, right in zip(*map(jax.tree.leaves, (rows, others)), strict=True):
+        assert_equal(came[kept], right[kept])
+        assert jnp.all(jnp.isfinite(came))
+
+
 @pytest.mark.parametrize("weights", [[0.0] * 6, [1.0, -1.0, 0.0, 0.0, 2.0, -2.0]])
 def test_without_weight_every_derivative_is_exactly_0(weights: Any) -> None:
     (by_hand, _), (params, x, q, _, masks) = everything()

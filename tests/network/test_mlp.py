@@ -218,8 +218,10 @@ def test_float16_deltas_are_larger_by_a_power_of_two_that_the_gradient_loses() -
     assert lift is not None
     assert float(lift) == 2.0 ** round(np.log2(float(lift)))
     assert 0.5 <= float(jnp.max(lift * errors.scale)) < 1
-    wide: Any = jax.tree.map(lambda leaf: leaf.astype("float32"), (params, trace))
-    exact = deltas(*wide, data.labels, weights=data.weights)
+    wide_params, wide_trace = jax.tree.map(
+        lambda leaf: leaf.astype("float32"), (params, trace)
+    )
+    exact = deltas(wide_params, wide_trace, data.labels, weights=data.weights)
     assert exact.loss_scale is None
     for came, right in zip(errors.layers, exact.layers, strict=True):
         assert relative_error(came.astype("float32") / lift, right) <= 4 * 2**-11
