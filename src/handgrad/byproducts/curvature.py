@@ -19,9 +19,10 @@ from handgrad.byproducts.moments import second_moment
 from handgrad.byproducts.pairs import stacked_pairs, unscale
 from handgrad.network.checks import check_params, check_targets, check_trace
 from handgrad.network.mean import per_sample
+from handgrad.network.mlp import carried
 from handgrad.network.mlp import deltas as deltas_of
-from handgrad.network.mlp import scaled_deltas
 from handgrad.network.placement import placement, whole_rows
+from handgrad.network.samples import sample_factors
 from handgrad.network.softmax_nll import row_sums, softmax
 from handgrad.network.types import Deltas, Params, Trace, accumulation_dtype
 
@@ -104,7 +105,8 @@ def deltas_of_roots(
     if sums is not None:
         columns = columns * jnp.sqrt(per_sample(sums, columns))
 
-    return scaled_deltas(params, trace, columns, weights=weights, row_sums=sums)
+    known, factor = sample_factors(trace, weights, sums)
+    return carried(params, trace, known, per_sample(factor, columns) * columns)
 
 
 def sums_of(trace: Trace, targets: ArrayLike | None) -> jax.Array | None:

@@ -20,9 +20,9 @@ from handgrad.byproducts.r_operator import (
 )
 from handgrad.network.affine import carry_back
 from handgrad.network.checks import check_deltas, check_params, check_trace
-from handgrad.network.mean import silence
-from handgrad.network.mlp import gradients, scaled_deltas
-from handgrad.network.samples import as_gradient, pairs, scaled_output
+from handgrad.network.mean import per_sample, silence
+from handgrad.network.mlp import carried, gradients
+from handgrad.network.samples import as_gradient, pairs, sample_factors, with_output
 from handgrad.network.softmax_nll import softmax
 from handgrad.network.types import Deltas, Layer, Params, Trace, drop
 
@@ -67,8 +67,9 @@ def ggn_product(
     _check(params, trace, vector)
     (*_, r_logits), _ = _r_forward(params, trace, vector)
     r_delta = r_output_delta(softmax(trace.logits), r_logits, sums)
-    carried = scaled_deltas(params, trace, r_delta, weights=weights)
-    return gradients(trace, carried)
+    known, factor = sample_factors(trace, weights)
+    r_delta = per_sample(factor, r_delta) * r_delta
+    return gradients(trace, carried(params, trace, known, r_delta))
 
 
 def hessian_vector_product(
@@ -94,7 +95,9 @@ def hessian_vector_product(
     check_deltas(trace, deltas)
     r_ds, r_inputs = _r_forward(params, trace, vector)
     top = r_output_delta(softmax(trace.logits), r_ds[-1], deltas.row_sums)
-    r_delta = scaled_output(trace, top, deltas.weights).layers[0]
+    known, factor = sample_factors(trace, deltas.weights)
+    top = per_sample(factor, top) * top
+    (r_delta,) = with_output(known, top, trace.logits.dtype).layers
     r_deltas = [r_delta]
     above = zip(params[1:], vector[1:], deltas.layers[1:], strict=True)
     hidden = zip(trace.hidden_layers, r_ds[:-1], above, strict=True)

@@ -18,14 +18,14 @@ from handgrad.network.checks import check_masks, check_targets, check_weights
 from handgrad.network.mean import divide, silence
 from handgrad.network.mlp import (
     Activations,
+    carried,
     forward,
     gradients,
     input_gradient,
     loss_of_logits,
-    scaled_deltas,
 )
 from handgrad.network.placement import place_like, placement, sum_over_shards
-from handgrad.network.samples import check_samples, finite_inputs
+from handgrad.network.samples import check_samples, finite_inputs, sample_factors
 from handgrad.network.softmax_nll import (
     log_probabilities,
     negative_log_likelihood,
@@ -106,8 +106,9 @@ def _backward(
     params, trace, targets, weights, value = residuals
     # The cotangent of J enters where the mean does, at the output.
     targets, _ = check_samples(trace.logits, targets, weights)
-    delta = output_delta(softmax(trace.logits), targets) * cotangent
-    errors = scaled_deltas(params, trace, delta, weights=weights)
+    known, factor = sample_factors(trace, weights)
+    delta = output_delta(softmax(trace.logits), targets, factor * cotangent)
+    errors = carried(params, trace, known, delta)
     by_hand = (
         gradients(trace, errors),
         input_gradient(params, trace, errors),

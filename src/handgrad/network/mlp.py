@@ -46,7 +46,8 @@ from handgrad.network.samples import (
     check_samples,
     finite_inputs,
     pairs,
-    scaled_output,
+    sample_factors,
+    with_output,
 )
 from handgrad.network.softmax_nll import (
     mean_loss,
@@ -132,32 +133,32 @@ def deltas(
     check_trace(params, trace)
     targets, weights = check_samples(trace.logits, targets, weights)
     probabilities = softmax(trace.logits)
-    delta = output_delta(probabilities, targets)  # B3
     sums = row_sums(targets, probabilities.dtype)
-    return scaled_deltas(
-        params, trace, delta, weights=weights, row_sums=sums, transport=transport
-    )
+    known, factor = sample_factors(trace, weights, sums)
+    delta = output_delta(probabilities, targets, factor)  # B3 with L2
+    return carried(params, trace, known, delta, transport=transport)
 
 
-def scaled_deltas(
+def carried(
     params: Params,
     trace: Trace,
+    known: Deltas,
     delta: jax.Array,
     *,
-    weights: ArrayLike | None = None,
-    row_sums: jax.Array | None = None,
     transport: Transport = backprop,
 ) -> Deltas:
-    """The deltas below any delta_L, each sample times what it counts in J.
+    """The deltas below any delta_L.
 
     Args:
-      params, trace, weights, transport: as in `deltas`.
-      delta, row_sums: as in `scaled_output`.
+      params, trace, transport: as in `deltas`.
+      known: of `sample_factors`.
+      delta: delta_L of every sample times its factor, a cotangent of the logits,
+        (m, C), or (S, m, C) for S passes, float32 or wider.
 
     Returns:
       The deltas, linear in ``delta``.
     """
-    top = scaled_output(trace, delta, weights, row_sums)
+    top = with_output(known, delta, trace.logits.dtype)
     down = functools.partial(
         backward, params, trace, weights=top.weights, transport=transport
     )

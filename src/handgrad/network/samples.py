@@ -5,7 +5,10 @@ of two that float16 needs. Out: the pairs that all contractions share, and sums 
 samples made gradients. Between the two nothing knows of weights.
 """
 
+from dataclasses import replace
+
 import jax
+import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from handgrad.network.checks import (
@@ -16,13 +19,12 @@ from handgrad.network.checks import (
 )
 from handgrad.network.mean import (
     loss_scale,
-    per_sample,
     sample_scale,
     silence,
     total_weight,
 )
 from handgrad.network.placement import Placement, place_like, sum_over_shards
-from handgrad.network.types import Deltas, Layer, Params, Trace
+from handgrad.network.types import Deltas, Layer, Params, Trace, accumulation_dtype
 
 
 def finite_inputs(params: Params, x: ArrayLike, weights: ArrayLike | None) -> jax.Array:
@@ -42,35 +44,40 @@ def check_samples(
     return (silence(targets, weights) if targets.ndim == 2 else targets), weights
 
 
-def scaled_output(
-    trace: Trace,
-    delta: jax.Array,
-    weights: ArrayLike | None,
-    row_sums: jax.Array | None = None,
-) -> Deltas:
-    """Any delta_L alone, each sample times what it counts in J: the one place for L2.
+def sample_factors(
+    trace: Trace, weights: ArrayLike | None, row_sums: jax.Array | None = None
+) -> tuple[Deltas, jax.Array]:
+    """What multiplies the error of each sample at the output: the one place for L2.
 
     Args:
-      trace, weights: as in `deltas`.
-      delta: delta_L of every sample, a cotangent of the logits, (m, C), or (S, m, C)
-        for S passes; float32 or wider, not yet times s_i.
+      trace: of a forward pass.
+      weights: w, (m,), or None for all 1.
       row_sums: t_i, (m,), kept for the R-operator; None for all 1.
 
     Returns:
-      Deltas of one layer, in the parameters' dtype.
+      Deltas without layers, for `with_output`, and loss_scale s_i, (m,) or scalar,
+      float32 or wider.
     """
     samples, dtype = trace.logits.shape[0], trace.logits.dtype
+    wide = accumulation_dtype(dtype)
     weights = check_weights(weights, samples)
-    scale = sample_scale(weights, samples, delta.dtype)
+    scale = sample_scale(weights, samples, wide)
     lift = loss_scale(scale, dtype)
-    scaled = per_sample(scale if lift is None else scale * lift, delta) * delta
-    return Deltas(
-        (silence(scaled, weights).astype(dtype),),
-        weights,
-        total_weight(weights, samples, delta.dtype),
-        row_sums,
-        lift,
-    )
+    total = total_weight(weights, samples, wide)
+    known = Deltas((), weights, total, row_sums, lift)
+    return known, scale if lift is None else scale * lift
+
+
+def with_output(known: Deltas, delta: jax.Array, dtype: jnp.dtype) -> Deltas:
+    """The deltas of the last layer alone, in the dtype of the parameters.
+
+    Args:
+      known: of `sample_factors`.
+      delta: delta_L of every sample times its factor, (m, C), or (S, m, C) for S
+        passes, float32 or wider.
+      dtype: that of the parameters.
+    """
+    return replace(known, layers=(silence(delta, known.weights).astype(dtype),))
 
 
 def pairs(trace: Trace, deltas: Deltas) -> list[tuple[jax.Array, jax.Array]]:

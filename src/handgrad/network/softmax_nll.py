@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from handgrad.network.checks import check_number, check_targets
-from handgrad.network.mean import sample_scale, silence
+from handgrad.network.mean import per_sample, sample_scale, silence
 from handgrad.network.placement import placement
 from handgrad.network.types import accumulation_dtype
 
@@ -37,19 +37,21 @@ def negative_log_likelihood(logits: jax.Array, targets: jax.Array) -> jax.Array:
     Returns:
       l, (m,), in nats, float32 or wider; NaN for a label outside 0 ... C-1.
     """
-    log = log_probabilities(logits, targets)
     if targets.ndim == 2:
+        log = log_probabilities(logits, targets)
         return -jnp.sum(targets.astype(log.dtype) * log, axis=1)
     y, known = _class_of(targets, logits.shape[1])
-    return jnp.where(known, -_entry(log, y), jnp.nan)
+    wide = logits.astype(accumulation_dtype(logits.dtype))
+    largest = jax.lax.stop_gradient(jnp.max(wide, axis=1))  # it cancels
+    log_sum = jnp.log(jnp.sum(jnp.exp(wide - largest[:, None]), axis=1))
+    return jnp.where(known, log_sum - (_entry(wide, y) - largest), jnp.nan)
 
 
-def log_probabilities(logits: jax.Array, targets: jax.Array) -> jax.Array:
-    """ln a_L, (m, C), as L1 takes it: 0, not -inf, where a distribution has q_c = 0."""
-    log = jax.nn.log_softmax(logits.astype(accumulation_dtype(logits.dtype)), axis=1)
-    if targets.ndim == 1:
-        return log
-    return jnp.where((targets == 0) & jnp.isneginf(log), 0, log)
+def log_probabilities(logits: jax.Array, distribution: jax.Array) -> jax.Array:
+    """ln a_L, (m, C), as L1 takes it: 0, not -inf, where q_c = 0."""
+    wide = logits.astype(accumulation_dtype(logits.dtype))
+    log = jax.nn.log_softmax(wide, axis=1)
+    return jnp.where((distribution == 0) & jnp.isneginf(log), 0, log)
 
 
 def mean_loss(losses: jax.Array, weights: jax.Array | None = None) -> jax.Array:
@@ -87,7 +89,9 @@ def softmax_jacobian(probabilities: jax.Array) -> jax.Array:
     return probabilities[:, :, None] * (identity[None] - probabilities[:, None, :])
 
 
-def output_delta(probabilities: jax.Array, targets: jax.Array) -> jax.Array:
+def output_delta(
+    probabilities: jax.Array, targets: jax.Array, scale: jax.Array | None = None
+) -> jax.Array:
     """B3: dl/dd_L = t a_L - q, B1 carried through B2 without a division.
 
     t = sum_c q_c; for a label q = e(y), t = 1, and dl/dd_L = a_L - e(y).
@@ -95,18 +99,21 @@ def output_delta(probabilities: jax.Array, targets: jax.Array) -> jax.Array:
     Args:
       probabilities: a_L, (m, C).
       targets: labels y (m,), or distributions q (m, C), whatever their rows sum to.
+      scale: what each sample counts, (m,) or scalar, as L2 has it; None for 1.
 
     Returns:
-      dl_i/dd_L of every sample, (m, C), neither weighted nor divided by m; NaN for a
-      label outside 0 ... C-1.
+      scale_i dl_i/dd_L of every sample, (m, C); NaN for a label outside 0 ... C-1.
     """
+    if scale is None:
+        scale = jnp.ones((), probabilities.dtype)
     if targets.ndim == 2:
         q = targets.astype(probabilities.dtype)
-        return jnp.sum(q, axis=1, keepdims=True) * probabilities - q
+        delta = jnp.sum(q, axis=1, keepdims=True) * probabilities - q
+        return per_sample(scale, delta) * delta
     y, known = _class_of(targets, probabilities.shape[1])
-    is_y = _classes(probabilities) == y[:, None]
-    delta = probabilities - is_y.astype(probabilities.dtype)
-    return jnp.where(known[:, None], delta, jnp.nan)
+    scale = jnp.where(known, scale, jnp.nan)
+    of_y = scale * (_entry(probabilities, y) - 1)
+    return _with_entry(scale[:, None] * probabilities, y, of_y)
 
 
 def row_sums(targets: jax.Array, dtype: jnp.dtype) -> jax.Array | None:
@@ -190,18 +197,23 @@ def _class_of(labels: jax.Array, classes: int) -> tuple[jax.Array, jax.Array]:
     return jnp.where(known, labels, 0).astype(jnp.int32), known
 
 
-def _classes(rows: jax.Array) -> jax.Array:
-    """0 ... C-1 as a row, (1, C)."""
-    return jnp.arange(rows.shape[1], dtype=jnp.int32)[None, :]
-
-
 def _entry(rows: jax.Array, y: jax.Array) -> jax.Array:
     """Entry y_i of row i, (m,)."""
-    where = placement(rows).sharding
-    if where is None or where.spec[1] is None:
+    if placement(rows).sharding is None:
         return jnp.take_along_axis(rows, y[:, None], axis=1)[:, 0]
-    # The classes of one row lie on several devices: a sum may cross them.
-    return jnp.sum(jnp.where(_classes(rows) == y[:, None], rows, 0), axis=1)
+    return jnp.sum(jnp.where(_is_class(rows, y), rows, 0), axis=1)
+
+
+def _with_entry(rows: jax.Array, y: jax.Array, values: jax.Array) -> jax.Array:
+    """The rows, (m, C), with value i in the place of entry y_i."""
+    if placement(rows).sharding is None:
+        return jax.vmap(lambda row, c, value: row.at[c].set(value))(rows, y, values)
+    return jnp.where(_is_class(rows, y), values[:, None], rows)
+
+
+def _is_class(rows: jax.Array, y: jax.Array) -> jax.Array:
+    """e(y), (m, C), true or false: for rows that several devices may share."""
+    return jnp.arange(rows.shape[1], dtype=jnp.int32)[None, :] == y[:, None]
 
 
 def _as_distribution(targets: jax.Array, classes: int) -> jax.Array:
