@@ -51,7 +51,7 @@ def per_sample_norms(
 
     Returns:
       The Euclidean norm of dl_i/dparams, (m,), or of dl_i/d(W_k, b_k), (m, L), float32
-      or wider.
+      or wider. In float32, s_i |dl_i/dd_k| below 1e-19 counts as 0.
 
     Raises:
       ValueError, TypeError: if trace and deltas do not fit each other.
@@ -64,11 +64,11 @@ def per_sample_norms(
 
 def layer_norms(trace: Trace, deltas: Deltas) -> jax.Array:
     """|g_i,k| of every sample and layer, (m, L)."""
-    layers = [
-        jnp.sqrt(_row_squares(a) + 1) * jnp.sqrt(_row_squares(unscale(delta, deltas)))
+    norms = [
+        jnp.sqrt((_row_squares(a) + 1) * _row_squares(delta))
         for a, delta in wide_pairs(trace, deltas)
     ]
-    return jnp.stack(layers, axis=1)
+    return jnp.stack([jnp.abs(unscale(norm, deltas)) for norm in norms], axis=1)
 
 
 def joint_norm(norms: jax.Array) -> jax.Array:

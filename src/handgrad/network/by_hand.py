@@ -14,18 +14,24 @@ from jax.typing import ArrayLike
 
 from handgrad.network.activations import Activation, resolve_activations
 from handgrad.network.affine import carry_back
-from handgrad.network.checks import check_masks, check_targets, check_weights
+from handgrad.network.checks import (
+    check_inputs,
+    check_masks,
+    check_params,
+    check_targets,
+    check_weights,
+)
 from handgrad.network.mean import divide, silence
 from handgrad.network.mlp import (
     Activations,
     carried,
-    forward,
-    gradients,
+    contraction,
+    finite_forward,
     input_gradient,
     loss_of_logits,
 )
 from handgrad.network.placement import place_like, placement, sum_over_shards
-from handgrad.network.samples import check_samples, finite_inputs, sample_factors
+from handgrad.network.samples import check_samples, sample_factors
 from handgrad.network.softmax_nll import (
     log_probabilities,
     negative_log_likelihood,
@@ -67,7 +73,8 @@ def loss_by_hand(
       >>> bool((grads[0].weight == value_and_grad(params, x, y)[1][0].weight).all())
       True
     """
-    x = finite_inputs(params, x, weights)
+    check_params(params)
+    x = check_inputs(params, x)
     samples, classes = x.shape[0], params[-1].bias.shape[0]
     targets = check_targets(targets, classes, samples)
     weights = check_weights(weights, samples)
@@ -85,7 +92,7 @@ def _loss(
     weights: jax.Array | None,
     masks: Masks,
 ) -> jax.Array:
-    trace = forward(params, x, activation=hidden, masks=masks)
+    trace = finite_forward(params, x, activation=hidden, masks=masks, weights=weights)
     return loss_of_logits(trace.logits, targets, weights)
 
 
@@ -94,7 +101,7 @@ Residuals = tuple[Params, Trace, jax.Array, jax.Array | None, jax.Array]
 
 def _forward(hidden: tuple[Activation, ...], params: Params, x: Any, *rest: Any) -> Any:
     targets, weights, masks = rest
-    trace = forward(params, x, activation=hidden, masks=masks)
+    trace = finite_forward(params, x, activation=hidden, masks=masks, weights=weights)
     value = loss_of_logits(trace.logits, targets, weights)
     return value, (params, trace, targets, weights, value)
 
@@ -110,7 +117,7 @@ def _backward(
     delta = output_delta(softmax(trace.logits), targets, factor * cotangent)
     errors = carried(params, trace, known, delta)
     by_hand = (
-        gradients(trace, errors),
+        contraction(zip(trace.layer_inputs, errors.layers, strict=True), trace, errors),
         input_gradient(params, trace, errors),
         _targets_gradient(trace, errors, targets, cotangent),
         _weights_gradient(trace, errors, targets, value, cotangent),
@@ -169,6 +176,6 @@ def _masks_gradient(params: Params, trace: Trace, errors: Deltas) -> Masks:
         below = carry_back(delta, layer.weight).astype(errors.total.dtype)
         if errors.loss_scale is not None:
             below = below / errors.loss_scale
-        below = silence(a, errors.weights).astype(below.dtype) * below
+        below = a.astype(below.dtype) * below
         gradients.append(None if mask is None else below.astype(mask.dtype))
     return tuple(gradients)

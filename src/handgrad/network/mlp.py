@@ -11,7 +11,7 @@ these products; other uses of the pair are other contractions.
 """
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Literal, overload
 
@@ -38,13 +38,13 @@ from handgrad.network.checks import (
     check_masks,
     check_params,
     check_trace,
+    check_weights,
 )
 from handgrad.network.mean import silence
 from handgrad.network.placement import placement
 from handgrad.network.samples import (
     as_gradient,
     check_samples,
-    finite_inputs,
     pairs,
     sample_factors,
     with_output,
@@ -90,13 +90,27 @@ def forward(
     Raises:
       ValueError, TypeError: for shapes, dtypes, names or counts that do not fit.
     """
+    return finite_forward(params, x, activation=activation, masks=masks)
+
+
+def finite_forward(
+    params: Params,
+    x: ArrayLike,
+    *,
+    activation: Activations = "relu",
+    masks: Masks | None = None,
+    weights: ArrayLike | None = None,
+) -> Trace:
+    """`forward`, with what is not finite put to 0 in the rows of weight 0."""
     check_params(params)
     a = check_inputs(params, x)
+    weights = check_weights(weights, a.shape[0])
     masks = check_masks(params, masks, a.shape[0])
     hidden = resolve_activations(activation, len(params) - 1)
+    a = silence(a, weights)
     activations, pre_activations = [a], []
     for layer, mask, h in zip(params, masks, (*hidden, None), strict=True):
-        d = affine(drop(a, mask), *layer)  # D1, F1
+        d = silence(affine(drop(a, mask), *layer), weights)  # D1, F1
         pre_activations.append(d)
         if h is not None:
             a = activate(h, d)  # F2
@@ -209,11 +223,16 @@ def gradients(trace: Trace, deltas: Deltas) -> Params:
       ValueError, TypeError: if trace and deltas do not fit each other.
     """
     check_deltas(trace, deltas)
+    return contraction(pairs(trace, deltas), trace, deltas)
+
+
+def contraction(
+    pairs: Iterable[tuple[jax.Array, jax.Array]], trace: Trace, deltas: Deltas
+) -> Params:
+    """`gradients` from the pairs (a_{k-1}, delta_k), finite in every row."""
     sums = tuple(
         Layer(weight_gradient(a, delta, where.sharding), bias_gradient(delta))
-        for (a, delta), (where, _) in zip(
-            pairs(trace, deltas), trace.placements, strict=True
-        )
+        for (a, delta), (where, _) in zip(pairs, trace.placements, strict=True)
     )
     return as_gradient(sums, trace, deltas)
 
@@ -265,8 +284,9 @@ def loss(
     Raises:
       ValueError, TypeError: for shapes, dtypes, names or counts that do not fit.
     """
-    x = finite_inputs(params, x, weights)
-    trace = forward(params, x, activation=activation, masks=masks)
+    trace = finite_forward(
+        params, x, activation=activation, masks=masks, weights=weights
+    )
     return loss_of_logits(trace.logits, targets, weights)
 
 
@@ -340,11 +360,13 @@ def value_and_grad(
       >>> grads[0].weight.shape, grads[1].bias.shape
       ((4, 8), (3,))
     """
-    x = finite_inputs(params, x, weights)
-    trace = forward(params, x, activation=activation, masks=masks)
+    trace = finite_forward(
+        params, x, activation=activation, masks=masks, weights=weights
+    )
     value = loss_of_logits(trace.logits, targets, weights)
     errors = deltas(params, trace, targets, weights=weights, transport=transport)
-    grads = gradients(trace, errors)
+    known = zip(trace.layer_inputs, errors.layers, strict=True)
+    grads = contraction(known, trace, errors)
     return ((value, trace) if has_aux else value), grads
 
 

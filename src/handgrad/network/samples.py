@@ -11,12 +11,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from handgrad.network.checks import (
-    check_inputs,
-    check_params,
-    check_targets,
-    check_weights,
-)
+from handgrad.network.checks import check_targets, check_weights
 from handgrad.network.mean import (
     loss_scale,
     sample_scale,
@@ -25,13 +20,6 @@ from handgrad.network.mean import (
 )
 from handgrad.network.placement import Placement, place_like, sum_over_shards
 from handgrad.network.types import Deltas, Layer, Params, Trace, accumulation_dtype
-
-
-def finite_inputs(params: Params, x: ArrayLike, weights: ArrayLike | None) -> jax.Array:
-    """x as an array (m, n_0) that fits the parameters; padding is made finite."""
-    check_params(params)
-    x = check_inputs(params, x)
-    return silence(x, check_weights(weights, x.shape[0]))
 
 
 def check_samples(
