@@ -35,8 +35,13 @@ from handgrad import (
     value_and_grad,
 )
 from handgrad.network import backprop
-from handgrad.network.mlp import backward, scaled_deltas
-from handgrad.network.samples import as_gradient, pairs, scaled_output
+from handgrad.network.mlp import backward, carried
+from handgrad.network.samples import (
+    as_gradient,
+    pairs,
+    sample_factors,
+    with_output,
+)
 from handgrad.network.softmax_nll import output_delta, softmax
 
 LN3 = np.log(3)
@@ -169,29 +174,28 @@ def test_the_scale_of_L2_is_that_of_B3_alone() -> None:
     params, data = network(sizes), batch(sizes, 5)
     trace = forward(params, data.x)
     errors = deltas(params, trace, data.distribution, weights=data.weights)
-    delta = output_delta(softmax(trace.logits), data.distribution)
-    top = scaled_output(trace, delta, data.weights)
-    assert_close(top.layers[0], errors.scale[:, None] * delta, EQUATION)
-    below = backward(params, trace, top.layers[0], weights=data.weights)
+    known, factor = sample_factors(trace, data.weights)
+    assert_equal(factor, errors.scale)
+    delta = output_delta(softmax(trace.logits), data.distribution, factor)
+    (top,) = with_output(known, delta, trace.logits.dtype).layers
+    plain = output_delta(softmax(trace.logits), data.distribution)
+    assert_close(top, errors.scale[:, None] * plain, EQUATION)
+    below = backward(params, trace, top, weights=data.weights)
     assert_equal(errors.layers, below)
-    assert_equal(
-        scaled_deltas(params, trace, delta, weights=data.weights).layers, below
-    )
+    assert_equal(carried(params, trace, known, delta).layers, below)
 
 
-def test_scaled_deltas_of_several_passes_are_those_of_each() -> None:
+def test_carried_deltas_of_several_passes_are_those_of_each() -> None:
     sizes = (3, 4, 5, 2)
     params, data = network(sizes), batch(sizes, 6)
     trace = forward(params, data.x, activation="tanh", masks=data.masks)
     passes = jnp.stack([data.distribution, 2 * data.distribution - 1])
-    came = scaled_deltas(params, trace, passes, weights=data.weights)
-    each = [
-        scaled_deltas(params, trace, delta, weights=data.weights).layers
-        for delta in passes
-    ]
+    known, factor = sample_factors(trace, data.weights)
+    came = carried(params, trace, known, passes)
+    each = [carried(params, trace, known, delta).layers for delta in passes]
     expected = jax.tree.map(lambda *rows: jnp.stack(rows), *each)
     assert_close(came.layers, expected, EQUATION)
-    assert_equal(came.scale, scaled_output(trace, passes[0], data.weights).scale)
+    assert_equal(came.scale, factor)
 
 
 def test_gradients_are_the_contraction_of_the_pairs() -> None:
