@@ -43,8 +43,8 @@ def sampled_deltas(
 ) -> Deltas:
     """The deltas of one label per sample, drawn from the model: y ~ softmax(d_L).
 
-    Quadratic contractions of them are unbiased estimates of the Fisher matrix, up to
-    the resolution of the draw: in float32 a class of probability below 1e-7 does not
+    Quadratic contractions of them estimate the Fisher matrix without bias, up to the
+    resolution of the draw: in float32 a class of probability below 1e-7 does not
     come.
 
     Args:

@@ -12,7 +12,9 @@ from handgrad.network.types import Deltas, Params, Trace
 
 
 class NoiseScale(NamedTuple):
-    """Unbiased estimates of |G|^2 and tr(Sigma), G the gradient of the population.
+    """Estimates of |G|^2 and tr(Sigma), G the gradient of the population.
+
+    Without bias for independent samples, each of weight 1 or 0.
 
     Both are noisy, and their ratio is biased: average each over steps (a `tree.map` of
     this tuple will do), and only then take the ratio.
