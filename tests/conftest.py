@@ -1,6 +1,7 @@
 """What all tests share: four devices, the examples of hypothesis, and programs."""
 
 import os
+from collections.abc import Iterator
 
 import jax
 import pytest
@@ -11,6 +12,14 @@ if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", "")
 
 settings.register_profile("handgrad", derandomize=True, deadline=None, max_examples=20)
 settings.load_profile("handgrad")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def forgotten_programs() -> Iterator[None]:
+    """A module's programs leave the memory with it: on disk they stay, and thousands
+    of them slow the rest down."""
+    yield
+    jax.clear_caches()
 
 
 @pytest.fixture(scope="session", autouse=True)

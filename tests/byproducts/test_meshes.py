@@ -14,7 +14,10 @@ from meshes import LAYOUTS, lay, lies_like
 import handgrad as hg
 from handgrad import byproducts
 
-KINDS = [AxisType.Auto, AxisType.Explicit]
+CASES = [
+    *(pytest.param(AxisType.Explicit, layout, id=layout) for layout in LAYOUTS),
+    pytest.param(AxisType.Auto, "both", id="Auto"),  # where all lies is the compiler's
+]
 ALONE = {
     **{name: {} for name in ("per_sample_gradients", "second_moment", "variance")},
     **{name: {} for name in ("per_sample_norms", "noise_scale", "health")},
@@ -55,8 +58,7 @@ def private(params: Any, x: Any, labels: Any, soft: Any, weights: Any) -> Any:
 
 
 @pytest.mark.parametrize("function", [first_order, curvature, private])
-@pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+@pytest.mark.parametrize(("kind", "layout"), CASES)
 def test_on_a_mesh_the_same_comes_and_lies_where_the_parameters_do(
     kind: AxisType, layout: str, function: Callable[..., Any]
 ) -> None:

@@ -32,6 +32,8 @@ from hypothesis import strategies as st
 from handgrad import Layer, loss, value_and_grad
 
 HIDDEN = {0: (), 1: (4,), 2: (4, 1), 5: (4, 1, 4, 1, 4)}
+BATCHES = (((1, 2), (7, 10)), ((1, 10), (7, 2)))
+"""(samples, classes)"""
 
 
 def options(data: Batch) -> list[tuple[Any, Any, Any]]:
@@ -73,13 +75,14 @@ def by_hand(name: str, params: Any, data: Batch) -> Iterator[tuple[Any, Any]]:
 @pytest.mark.parametrize("depth", HIDDEN)
 @pytest.mark.parametrize("name", JAX_NN)
 def test_gradient_is_that_of_jax(name: str, depth: int) -> None:
-    """2,048 networks in all; float32 rounds as jax.grad rounds, or by one bit more.
+    """1,024 networks in all; float32 rounds as jax.grad rounds, or by one bit more.
 
     Rounding is judged against float64 in units of the terms that each entry adds up,
-    by its worst case over the 32 networks of one depth.
+    by its worst case over the 16 networks of one depth. Few and many samples meet few
+    and many classes by turns.
     """
     by_jax, handmade = [], []
-    for samples, classes in itertools.product((1, 7), (2, 10)):
+    for samples, classes in BATCHES[depth % 2]:
         sizes = (3, *HIDDEN[depth], classes)
         wide = network(sizes, depth), batch(sizes, samples, depth)
         narrow = (
@@ -103,7 +106,7 @@ def test_gradient_is_that_of_jax(name: str, depth: int) -> None:
                     np.dtype("float32")
                 }
                 errors.append(error_in_terms(grads, right, unit))
-    assert len(handmade) == len(by_jax) == 32
+    assert len(handmade) == len(by_jax) == 16
     assert max(handmade) <= 2 * max(by_jax)
 
 
