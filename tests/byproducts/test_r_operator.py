@@ -25,7 +25,12 @@ from handgrad.byproducts.r_operator import (
     r_weight_gradient,
 )
 from handgrad.network.activations import activate, through_activation
-from handgrad.network.affine import affine, bias_gradient, carry_back, weight_gradient
+from handgrad.network.affine import (
+    affine_backward_bias,
+    affine_backward_inputs,
+    affine_backward_weight,
+    affine_forward,
+)
 from handgrad.network.softmax_nll import output_delta, softmax
 
 SHAPES = (1, 1, 1), (1, 3, 2), (3, 1, 2), (3, 2, 1), (2, 3, 4)  # m, n_in, n_out
@@ -63,7 +68,7 @@ def assert_near(actual: Any, expected: Any) -> None:
 def test_RF1_is_the_jvp_of_F1(layer: Any) -> None:
     (a, r_a), (w, v), (b, r_b) = layer["inputs"], layer["weight"], layer["bias"]
     came = r_affine(a, r_a, Layer(w, b), Layer(v, r_b))
-    assert_near(came, pushed(affine, (a, r_a), (w, v), (b, r_b)))
+    assert_near(came, pushed(affine_forward, (a, r_a), (w, v), (b, r_b)))
 
 
 @given(tangents())
@@ -72,7 +77,7 @@ def test_RF1_of_the_first_layer_is_the_jvp_of_F1_at_constant_inputs(
 ) -> None:
     (a, _), (w, v), (b, r_b) = layer["inputs"], layer["weight"], layer["bias"]
     came = r_affine(a, None, Layer(w, b), Layer(v, r_b))
-    assert_near(came, pushed(lambda w, b: affine(a, w, b), (w, v), (b, r_b)))
+    assert_near(came, pushed(lambda w, b: affine_forward(a, w, b), (w, v), (b, r_b)))
 
 
 @pytest.mark.parametrize("name", ACTIVATIONS)
@@ -116,7 +121,7 @@ def test_RB3_is_in_the_dtype_of_the_probabilities() -> None:
 def test_RB4_is_the_jvp_of_B4(layer: Any) -> None:
     (a, r_a), (delta, r_delta) = layer["inputs"], layer["delta"]
     came = r_weight_gradient(a, r_a, delta, r_delta)
-    assert_near(came, pushed(weight_gradient, (a, r_a), (delta, r_delta)))
+    assert_near(came, pushed(affine_backward_weight, (a, r_a), (delta, r_delta)))
 
 
 @given(tangents())
@@ -125,21 +130,23 @@ def test_RB4_of_the_first_layer_is_the_jvp_of_B4_at_constant_inputs(
 ) -> None:
     (a, _), (delta, r_delta) = layer["inputs"], layer["delta"]
     came = r_weight_gradient(a, None, delta, r_delta)
-    expected = pushed(lambda delta: weight_gradient(a, delta), (delta, r_delta))
+    expected = pushed(lambda delta: affine_backward_weight(a, delta), (delta, r_delta))
     assert_near(came, expected)
 
 
 @given(tangents())
 def test_RB5_is_the_jvp_of_B5(layer: Any) -> None:
     delta, r_delta = layer["delta"]
-    assert_near(r_bias_gradient(r_delta), pushed(bias_gradient, (delta, r_delta)))
+    assert_near(
+        r_bias_gradient(r_delta), pushed(affine_backward_bias, (delta, r_delta))
+    )
 
 
 @given(tangents())
 def test_RB6_is_the_jvp_of_B6(layer: Any) -> None:
     (delta, r_delta), (w, v) = layer["delta"], layer["weight"]
     came = r_carry_back(delta, r_delta, w, v)
-    assert_near(came, pushed(carry_back, (delta, r_delta), (w, v)))
+    assert_near(came, pushed(affine_backward_inputs, (delta, r_delta), (w, v)))
 
 
 @pytest.mark.parametrize("name", SMOOTH)

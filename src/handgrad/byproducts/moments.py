@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from handgrad.byproducts.pairs import stacked_pairs, unscale, wide_pairs
-from handgrad.network.affine import bias_gradient, weight_gradient
+from handgrad.network.affine import affine_backward_bias, affine_backward_weight
 from handgrad.network.placement import place_like
 from handgrad.network.types import Deltas, Layer, Params, Trace
 
@@ -107,8 +107,8 @@ def _contracted(trace: Trace, pairs: list[tuple[jax.Array, jax.Array]]) -> Param
     """B4 and B5 of these pairs, laid out like the parameters."""
     return tuple(
         Layer(
-            weight_gradient(a, delta, weight.sharding),
-            place_like(bias_gradient(delta), bias),
+            affine_backward_weight(a, delta, weight.sharding),
+            place_like(affine_backward_bias(delta), bias),
         )
         for (a, delta), (weight, bias) in zip(pairs, trace.placements, strict=True)
     )

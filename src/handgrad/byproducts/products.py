@@ -18,7 +18,7 @@ from handgrad.byproducts.r_operator import (
     r_through_activation,
     r_weight_gradient,
 )
-from handgrad.network.affine import carry_back
+from handgrad.network.affine import affine_backward_inputs
 from handgrad.network.checks import check_deltas, check_params, check_trace
 from handgrad.network.mean import per_sample, silence
 from handgrad.network.mlp import carried, gradients
@@ -102,7 +102,7 @@ def hessian_vector_product(
     above = zip(params[1:], vector[1:], deltas.layers[1:], strict=True)
     hidden = zip(trace.hidden_layers, r_ds[:-1], above, strict=True)
     for (_, h, d, a, mask), r_d, (layer, along, delta) in reversed(list(hidden)):
-        cotangent = drop(carry_back(delta, layer.weight), mask)  # B6
+        cotangent = drop(affine_backward_inputs(delta, layer.weight), mask)  # B6
         r_cotangent = r_carry_back(delta, r_delta, layer.weight, along.weight)
         r_cotangent = drop(r_cotangent, mask)
         r_delta = r_through_activation(h, d, a, r_d, cotangent, r_cotangent)

@@ -12,7 +12,12 @@ import jax
 import jax.numpy as jnp
 
 from handgrad.network.activations import Activation, through_activation
-from handgrad.network.affine import affine, bias_gradient, carry_back, weight_gradient
+from handgrad.network.affine import (
+    affine_backward_bias,
+    affine_backward_inputs,
+    affine_backward_weight,
+    affine_forward,
+)
 from handgrad.network.mean import per_sample
 from handgrad.network.placement import matmul
 from handgrad.network.types import Layer
@@ -30,7 +35,7 @@ def r_affine(
     Returns:
       R{d_k}, (m, n_out).
     """
-    r_d = affine(inputs, *along)
+    r_d = affine_forward(inputs, *along)
     return r_d if r_inputs is None else r_d + matmul(r_inputs, layer.weight)
 
 
@@ -85,15 +90,15 @@ def r_weight_gradient(
     Returns:
       The sum, (n_in, n_out), in float32 or wider.
     """
-    total = weight_gradient(inputs, r_delta, sharding)
+    total = affine_backward_weight(inputs, r_delta, sharding)
     if r_inputs is None:
         return total
-    return total + weight_gradient(r_inputs, delta, sharding)
+    return total + affine_backward_weight(r_inputs, delta, sharding)
 
 
 def r_bias_gradient(r_delta: jax.Array) -> jax.Array:
     """RB5: R{dl/db_k} = R{delta_k}, summed over samples: (m, n_out) -> (n_out,)."""
-    return bias_gradient(r_delta)
+    return affine_backward_bias(r_delta)
 
 
 def r_carry_back(
@@ -108,7 +113,9 @@ def r_carry_back(
     Returns:
       R{dl/da_k}, (m, n_in).
     """
-    return carry_back(r_delta, weight) + carry_back(delta, along)
+    return affine_backward_inputs(r_delta, weight) + affine_backward_inputs(
+        delta, along
+    )
 
 
 def r_through_activation(

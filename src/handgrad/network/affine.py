@@ -11,7 +11,7 @@ from handgrad.network.placement import beside, contract, matmul
 from handgrad.network.types import accumulation_dtype
 
 
-def affine(inputs: jax.Array, weight: jax.Array, bias: jax.Array) -> jax.Array:
+def affine_forward(inputs: jax.Array, weight: jax.Array, bias: jax.Array) -> jax.Array:
     """F1: d_k = W_k^T a_{k-1} + b_k, here with samples as rows: D = A W + b.
 
     Args:
@@ -26,7 +26,7 @@ def affine(inputs: jax.Array, weight: jax.Array, bias: jax.Array) -> jax.Array:
     return product + beside(bias, product)[None, :]
 
 
-def weight_gradient(
+def affine_backward_weight(
     inputs: jax.Array,
     delta: jax.Array,
     sharding: jax.sharding.NamedSharding | None = None,
@@ -44,7 +44,7 @@ def weight_gradient(
     return contract(inputs, delta, accumulation_dtype(delta.dtype), sharding)
 
 
-def bias_gradient(delta: jax.Array) -> jax.Array:
+def affine_backward_bias(delta: jax.Array) -> jax.Array:
     """B5: dl/db_k = dl/dd_k, summed over samples.
 
     Args:
@@ -56,7 +56,7 @@ def bias_gradient(delta: jax.Array) -> jax.Array:
     return jnp.sum(delta, axis=0, dtype=accumulation_dtype(delta.dtype))
 
 
-def carry_back(delta: jax.Array, weight: jax.Array) -> jax.Array:
+def affine_backward_inputs(delta: jax.Array, weight: jax.Array) -> jax.Array:
     """B6: dl/da_k = W_{k+1} dl/dd_{k+1}, the error carried back through F1.
 
     Args:
@@ -74,4 +74,4 @@ def backprop(
 ) -> jax.Array:
     """B6 as a `Transport`: the exact one."""
     del k, output_delta
-    return carry_back(delta, weight)
+    return affine_backward_inputs(delta, weight)

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from handgrad.network.activations import Activation, resolve_activations
-from handgrad.network.affine import carry_back
+from handgrad.network.affine import affine_backward_inputs
 from handgrad.network.checks import (
     check_inputs,
     check_masks,
@@ -173,7 +173,7 @@ def _masks_gradient(params: Params, trace: Trace, errors: Deltas) -> Masks:
     for a, mask, delta, layer in zip(
         trace.activations, trace.masks, errors.layers, params, strict=True
     ):
-        below = carry_back(delta, layer.weight).astype(errors.total.dtype)
+        below = affine_backward_inputs(delta, layer.weight).astype(errors.total.dtype)
         if errors.loss_scale is not None:
             below = below / errors.loss_scale
         below = a.astype(below.dtype) * below

@@ -25,11 +25,11 @@ from handgrad.network.activations import (
     through_activation,
 )
 from handgrad.network.affine import (
-    affine,
+    affine_backward_bias,
+    affine_backward_inputs,
+    affine_backward_weight,
+    affine_forward,
     backprop,
-    bias_gradient,
-    carry_back,
-    weight_gradient,
 )
 from handgrad.network.checks import (
     check_cotangent,
@@ -110,7 +110,7 @@ def finite_forward(
     a = silence(a, weights)
     activations, pre_activations = [a], []
     for layer, mask, h in zip(params, masks, (*hidden, None), strict=True):
-        d = silence(affine(drop(a, mask), *layer), weights)  # D1, F1
+        d = silence(affine_forward(drop(a, mask), *layer), weights)  # D1, F1
         pre_activations.append(d)
         if h is not None:
             a = activate(h, d)  # F2
@@ -231,7 +231,10 @@ def contraction(
 ) -> Params:
     """`gradients` from the pairs (a_{k-1}, delta_k), finite in every row."""
     sums = tuple(
-        Layer(weight_gradient(a, delta, where.sharding), bias_gradient(delta))
+        Layer(
+            affine_backward_weight(a, delta, where.sharding),
+            affine_backward_bias(delta),
+        )
         for (a, delta), (where, _) in zip(pairs, trace.placements, strict=True)
     )
     return as_gradient(sums, trace, deltas)
@@ -255,7 +258,9 @@ def input_gradient(params: Params, trace: Trace, deltas: Deltas) -> jax.Array:
     check_params(params)
     check_trace(params, trace)
     check_deltas(trace, deltas)
-    below = drop(carry_back(deltas.layers[0], params[0].weight), trace.masks[0])
+    below = drop(
+        affine_backward_inputs(deltas.layers[0], params[0].weight), trace.masks[0]
+    )
     if deltas.loss_scale is None:
         return below
     unscaled = below.astype(deltas.loss_scale.dtype) / deltas.loss_scale

@@ -6,7 +6,7 @@ B has shape (n_in, n_out) and stands for W_{k+1} in B6: dl/da_k = B delta.
 
 import jax
 
-from handgrad.network.affine import carry_back
+from handgrad.network.affine import affine_backward_inputs
 from handgrad.network.checks import check_params
 from handgrad.network.types import Params, Transport
 
@@ -69,7 +69,7 @@ def feedback_alignment(feedback: Feedback) -> Transport:
         k: int, delta: jax.Array, weight: jax.Array, output_delta: jax.Array
     ) -> jax.Array:
         b_k = matrix_of(feedback, k, weight.shape, top=delta is output_delta)
-        return carry_back(delta, b_k)
+        return affine_backward_inputs(delta, b_k)
 
     return transport
 
@@ -89,7 +89,7 @@ def direct_feedback_alignment(feedback: Feedback) -> Transport:
     ) -> jax.Array:
         shape = (weight.shape[0], output_delta.shape[1])
         b_k = matrix_of(feedback, k, shape, top=delta is output_delta)
-        return carry_back(output_delta, b_k)
+        return affine_backward_inputs(output_delta, b_k)
 
     return transport
 

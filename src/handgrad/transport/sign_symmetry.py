@@ -12,7 +12,7 @@ import math
 import jax
 import jax.numpy as jnp
 
-from handgrad.network.affine import carry_back
+from handgrad.network.affine import affine_backward_inputs
 from handgrad.network.types import Transport
 from handgrad.transport.feedback import Feedback, matrix_of
 
@@ -31,7 +31,7 @@ def sign_symmetric_uniform() -> Transport:
     ) -> jax.Array:
         del k, output_delta
         magnitude = math.sqrt(2 / sum(weight.shape))
-        return carry_back(delta, magnitude * jnp.sign(weight))
+        return affine_backward_inputs(delta, magnitude * jnp.sign(weight))
 
     return transport
 
@@ -49,7 +49,7 @@ def sign_symmetric_fixed(feedback: Feedback) -> Transport:
         k: int, delta: jax.Array, weight: jax.Array, output_delta: jax.Array
     ) -> jax.Array:
         b_k = matrix_of(feedback, k, weight.shape, top=delta is output_delta)
-        return carry_back(delta, jnp.abs(b_k) * jnp.sign(weight))
+        return affine_backward_inputs(delta, jnp.abs(b_k) * jnp.sign(weight))
 
     return transport
 
@@ -68,6 +68,6 @@ def sign_symmetric_random(key: jax.Array) -> Transport:
     ) -> jax.Array:
         del output_delta
         drawn = _normal(jax.random.fold_in(key, k), weight.shape, weight.dtype)
-        return carry_back(delta, jnp.abs(drawn) * jnp.sign(weight))
+        return affine_backward_inputs(delta, jnp.abs(drawn) * jnp.sign(weight))
 
     return transport
