@@ -281,13 +281,15 @@ def test_masks_may_be_a_list() -> None:
     assert forward(params(), x(), masks=masks).masks == (mask, None)
 
 
-@pytest.mark.parametrize("sizes", [(2, 2, 4), (2, 6, 4), (2, 4), (2, 3, 4, 4)])
+@pytest.mark.parametrize(
+    "sizes", [(2, 2, 4), (2, 6, 4), (2, 4), (2, 3, 4, 4), (5, 3, 4)]
+)
 def test_the_trace_is_of_these_parameters(sizes: Any) -> None:
-    trace = forward(network(sizes), x())
+    trace = forward(network(sizes), jnp.ones((5, sizes[0])))
     with refuses(
         ValueError,
-        "`trace` must come from `forward` with these `params`: layers of width "
-        f"[3, 4], got {list(sizes[1:])}.",
+        "`trace` must come from `forward` with these `params`: inputs and layers of "
+        f"widths [2, 3, 4], got {list(sizes)}.",
     ):
         deltas(params(), trace, labels())
 
@@ -487,3 +489,20 @@ def test_a_number_is_judged_before_it_is_rounded() -> None:
     assert_equal(came, jnp.float32(1))
     with pytest.raises(ValueError, match="^`n` must be a number below 1, got 1.0"):
         check_number("n", 1 + 1e-9, jnp.float32, below=1)
+
+
+@pytest.mark.parametrize("value", [None, "1", 1j, np.array("a"), object()])
+def test_a_number_is_real(value: Any) -> None:
+    with refuses(ValueError, f"`n` must be a number at least 0, got {value}."):
+        check_number("n", value, jnp.float32, at_least=0)
+
+
+def test_a_number_above_0_is_so_in_the_dtype_that_it_is_used_in() -> None:
+    def checked(value: Any) -> Any:
+        return check_number("n", value, jnp.float32, above=0)
+
+    for value in (1e-50, np.float64(1e-300)):
+        with refuses(ValueError, f"`n` must be a number above 0, got {value}."):
+            checked(value)
+        assert jnp.isnan(jax.jit(checked)(jnp.asarray(value, "float64")))
+    assert checked(1e300) == jnp.inf

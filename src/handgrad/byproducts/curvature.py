@@ -78,7 +78,7 @@ def exact_deltas(
     Args:
       params, trace, weights: as in `handgrad.deltas`.
       targets: as in `handgrad.deltas`; needed only if rows of soft targets do not sum
-        to 1, since the sums alone enter.
+        to 1, since the sums alone enter. Below 0 they have no root, and give NaN.
 
     Returns:
       s_i times column c carried back by B6 and B7, each layer (C, m, n_k):

@@ -8,14 +8,17 @@ Every message begins with the argument, says what must hold, what came, what to 
 import functools
 import operator
 from itertools import pairwise
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
-from jax.typing import ArrayLike
+from jax.typing import ArrayLike, DTypeLike
 
 from handgrad.network.types import Deltas, Layer, Masks, Params, Trace
+
+REAL = (jnp.bool_, jnp.integer, jnp.floating)
 
 
 def check_params(params: Params) -> None:
@@ -161,12 +164,12 @@ def check_masks(params: Params, masks: Masks | None, samples: int) -> Masks:
 
 def check_trace(params: Params, trace: Trace) -> None:
     """The trace of a forward pass through parameters of these shapes."""
-    expected = [layer.bias.shape for layer in params]
-    came = [d.shape[1:] for d in trace.pre_activations]
+    expected = [params[0].weight.shape[0], *(layer.bias.shape[0] for layer in params)]
+    came = [a.shape[1] for a in (trace.activations[0], *trace.pre_activations)]
     if came != expected:
         raise ValueError(
-            "`trace` must come from `forward` with these `params`: layers of width "
-            f"{[n for (n,) in expected]}, got {[d[-1] for d in came]}."
+            "`trace` must come from `forward` with these `params`: inputs and layers "
+            f"of widths {expected}, got {came}."
         )
 
 
@@ -194,7 +197,7 @@ def check_deltas(trace: Trace, deltas: Deltas, *, stacked: bool = False) -> None
 def check_number(
     name: str,
     value: ArrayLike,
-    dtype: jax.typing.DTypeLike,
+    dtype: DTypeLike,
     *,
     above: float | None = None,
     at_least: float | None = None,
@@ -216,20 +219,21 @@ def check_number(
         (at_most, "at most {}", operator.le),
     ]
     given = [(bound, text, holds) for bound, text, holds in bounds if bound is not None]
-    number = jnp.asarray(value)
-    outside = number.ndim != 0
-    if not is_traced(value):
-        known = float(np.asarray(value)) if not outside else np.nan
-        outside = not all(holds(known, bound) for bound, _, holds in given)
-    if outside:
+    came: Any = value if is_traced(value) else np.asarray(value)
+    within = [came.ndim == 0 and any(jnp.issubdtype(came.dtype, k) for k in REAL)]
+    number = None
+    if within[0]:
+        with np.errstate(over="ignore"):
+            number = came.astype(dtype)
+        within = [holds(came, bound) for bound, _, holds in given]
+        if above is not None:  # 1e-50 is, but float32 has 0 for it
+            within.append(number > above)
+    if number is not None and is_traced(value):
+        return jnp.where(functools.reduce(jnp.logical_and, within), number, jnp.nan)
+    if not all(within):
         must = " and ".join(text.format(bound) for bound, text, _ in given)
         raise ValueError(f"`{name}` must be a number {must}, got {value}.")
-    if not is_traced(value):
-        return number.astype(dtype)
-    within = functools.reduce(
-        jnp.logical_and, [holds(number, bound) for bound, _, holds in given]
-    )
-    return jnp.where(within, number.astype(dtype), jnp.nan)
+    return jnp.asarray(number)
 
 
 def is_traced(value: ArrayLike) -> bool:
