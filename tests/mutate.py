@@ -1,233 +1,218 @@
 """Mutation testing: a fork for each mutant, and the tests that reach its line.
 
-python tests/mutate.py tests/mutation_gradcheck.toml    # Ctrl-C, and again to go on
+cosmic-ray says what the mutants are and makes them; its `exec` would import JAX and run
+all tests of a room for each. Here a forked process, in a clone of what is committed,
+runs the tests of the mutated line, those of its module and the fastest first, until one
+fails; time up is a failure. Results stay in .mutants/ and count until the room's code
+changes, comments apart: Ctrl-C, and the same command goes on.
 
-cosmic-ray says what the mutants are. Each is written into a clone, and a forked process
-that has imported JAX already runs the tests that reach the mutated line, the fastest
-first, until one fails or the time is up. What is committed is what is tested. One line
-of JSON for each mutant goes to --results; survivors are listed at the end, and how many
-were not tried. Kill a survivor with a test, or list it in MUTANTS.md. A mutant that did
-not end its first test in time hangs, and counts as killed. After a change of the code,
-remove the results.
+What nothing can tell from the code is explained by `# mutants: REASON`, at the end of
+its line or on the line above. Survivors without a reason are tried again every time.
 """
 
-import argparse
+import ast
 import contextlib
+import hashlib
 import json
+import linecache
 import os
+import random
 import re
 import signal
 import subprocess
 import sys
 import tempfile
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable
+from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
-import coverage
 import pytest
+import tyro
 
 ROOT = Path(__file__).parents[1]
-LEFT_OUT = {
-    *("test_gradients.py", "test_dtypes.py", "test_rivals.py"),
-    *("test_commands.py", "test_documentation.py"),
-}
-"""Big grids, and tests of scripts: what dies only there dies by chance."""
+KEPT = ROOT / ".mutants"
+MARK = "# mutants: "
+BUDGET = 20.0
+"""Seconds that the tests of a line may take, as measured without a mutant."""
 
-RUN_ELSEWHERE = ("test_matplotlib_is_loaded",)
-"""Tests that run the source in a process of their own, and so cover no line of it."""
+LEFT_OUT = ("gradients", "dtypes", "rivals", "commands", "documentation")
+"""test_*.py with big grids, or of scripts: what dies only there dies by chance."""
 
-PYTEST = ("-x", "-q", "-n", "0", "-p", "no:cacheprovider", "--no-header", "--tb=no")
-Cover = dict[str, Any]
+PYTEST = [
+    *("-x", "-n", "0", "-p", "no:cacheprovider", "-p", "no:terminal"),
+    *("-W", "ignore::pytest.PytestAssertRewriteWarning"),  # tyro imports a plugin
+]
 
 
 class Watch:
     """A pytest plugin: which test reaches which line, and how long it takes."""
 
     def __init__(self, room: str) -> None:
-        self.measured = coverage.Coverage(
-            source=[f"src/handgrad/{room}"], data_file=None
-        )
+        from coverage import Coverage
+
+        self.measured = Coverage(source=[f"src/handgrad/{room}"], data_file=None)
         self.seconds: dict[str, float] = {}
 
-    @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
-        self.measured.switch_context(item.nodeid)
-        return (yield)
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        self.measured.switch_context(nodeid)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         spent = self.seconds.get(report.nodeid, 0.0)
         self.seconds[report.nodeid] = spent + report.duration
 
-    def lines(self) -> dict[str, dict[int, list[str]]]:
+    def run(self, tests: list[str], out: Path) -> int:
+        with self.measured.collect():
+            code = pytest.main([*PYTEST, *tests], [self])
         data = self.measured.get_data()
-        return {
-            os.path.relpath(name): data.contexts_by_lineno(name)
-            for name in data.measured_files()
-        }
+        files = {os.path.relpath(name): name for name in data.measured_files()}
+        lines = {path: data.contexts_by_lineno(name) for path, name in files.items()}
+        if code == 0:
+            out.write_text(json.dumps({"seconds": self.seconds, "lines": lines}))
+        return code
 
 
-def forked(work: Any, seconds: int = 0) -> int:
+def enter(folder: str) -> None:
+    """Work in a clone of what is committed from here on."""
+    clone = tempfile.mkdtemp(dir=folder)
+    subprocess.run(["git", "clone", "-q", str(ROOT), clone], check=True)
+    os.chdir(clone)
+    sys.path[:0] = [f"{clone}/src", f"{clone}/tests"]
+    os.environ["PYTHONPATH"] = f"{clone}/src"
+
+
+def forked(work: Callable[[], int], seconds: float = 0) -> int:
     """The exit code of ``work`` in a process of its own; below 0 when time is up."""
     child = os.fork()
     if child == 0:
-        signal.alarm(seconds)
+        signal.alarm(int(seconds))
         try:
-            os._exit(int(work()))
+            os._exit(work())
         except BaseException as error:
-            print(error, flush=True)
+            print(error, file=sys.stderr, flush=True)
             os._exit(70)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
-def watch(room: str, out: Path) -> int:
-    """Run the tests of a room once, and write down what they cover."""
-    plugin = Watch(room)
-    tests = [str(p) for p in Path("tests", room).rglob("test_*.py")]
-    plugin.measured.start()
-    code = pytest.main(
-        [*PYTEST, *(t for t in sorted(tests) if Path(t).name not in LEFT_OUT)], [plugin]
-    )
-    plugin.measured.stop()
-    out.write_text(json.dumps({"seconds": plugin.seconds, "lines": plugin.lines()}))
-    return code
-
-
-def tests_of(cover: Cover, module: str, row: int) -> list[str]:
-    """The tests to run: those of the line; at import, of all lines that name it."""
-    lines = cover["lines"]
-    found = {test for test in lines[module].get(str(row), []) if test}
-    if not found:
-        texts = {name: Path(name).read_text("utf-8").splitlines() for name in lines}
-        name = re.match(r"[A-Z_]+\b", texts[module][row - 1])
-        for path, text in texts.items():
-            for number, line in enumerate(text, start=1):
-                named = name and re.search(rf"\b{name[0]}\b", line)
-                if named or (not name and path == module):
-                    found |= set(lines[path].get(str(number), []))
-    found |= {t for t in cover["seconds"] if any(r in t for r in RUN_ELSEWHERE)}
-    mirror = f"test_{Path(module).stem}"
-    known = [test for test in found if test in cover["seconds"]]
-    return sorted(known, key=lambda t: (mirror not in t, cover["seconds"][t]))
-
-
-def name_of(mutant: Any) -> str:
-    """Such as ``claims:73 NumberReplacer 2``: module, line, operator, occurrence."""
-    module, line = Path(mutant.module_path).stem, mutant.start_pos[0]
-    return f"{module}:{line} {mutant.operator_name[5:]} {mutant.occurrence}"
-
-
-def kill(mutant: Any, tests: list[str], seconds: int, log: Path) -> dict[str, Any]:
-    """Try one mutant in the clone that is the working directory."""
-    from cosmic_ray.mutating import apply_mutation
-    from cosmic_ray.plugins import get_operator
-
-    path = Path(mutant.module_path)
-    source = path.read_text("utf-8")
-    operator = get_operator(mutant.operator_name)(**mutant.operator_args)
-    apply_mutation(path, operator, mutant.occurrence)
-
-    def run(tests: list[str]) -> int:
-        with log.open("w") as file:
-            os.dup2(file.fileno(), 1)
-            os.dup2(file.fileno(), 2)
-        return pytest.main([*PYTEST, *tests])
-
-    try:
-        code = forked(lambda: run(tests), seconds)
-        if code == pytest.ExitCode.USAGE_ERROR:  # the names of the tests changed too
-            whole = dict.fromkeys(test.split("[")[0] for test in tests)
-            code = forked(lambda: run(list(whole)), seconds)
-    finally:
-        path.write_text(source, "utf-8")
-    passed = log.read_text(errors="replace").split("\n")[0].count(".")
-    alive = code == 0 or (code < 0 and passed > 0)
-    return {"mutant": name_of(mutant), "alive": alive, "code": code, "passed": passed}
-
-
-def mutants_of(config: Path, tree: Path) -> list[Any]:
-    """What cosmic-ray would change, its filters applied."""
+def mutants_of(paths: list[Path]) -> dict[str, Any]:
+    """What cosmic-ray would change, by a name that holds when lines move."""
+    from cosmic_ray.commands import init
+    from cosmic_ray.config import load_config
     from cosmic_ray.work_db import use_db
 
-    session, tools = tree / "session.sqlite", Path(sys.executable).parent
-    for command in (
-        [tools / "cosmic-ray", "init", config, session],
-        [tools / "cr-filter-operators", session, config],
-    ):
-        subprocess.run(command, cwd=tree, check=True)
-    with use_db(str(session)) as db:
-        found = [m for item in db.pending_work_items for m in item.mutations]
-    return sorted(found, key=lambda m: (str(m.module_path), m.start_pos, name_of(m)))
+    rules = load_config("tests/mutation.toml").sub("filters", "operators-filter")
+    left_out = re.compile("|".join(rules["exclude-operators"]))
+    with use_db(":memory:") as db:
+        init(paths, db, {})
+        found = [mutant for item in db.work_items for mutant in item.mutations]
+    named = {}
+    for mutant in found:
+        path, (row, column) = str(mutant.module_path), mutant.end_pos
+        until = linecache.getline(path, row)[:column]
+        if not left_out.match(f"{mutant.operator_name} {path} {until}"):
+            named[f"{path} {mutant.operator_name} {mutant.occurrence}"] = mutant
+    return dict(sorted(named.items()))
 
 
-def main() -> int:
-    """Try every mutant that the results do not have yet; 1 if one lives or is left."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("config", type=Path)
-    parser.add_argument("--results", type=Path, default=Path("mutants.jsonl"))
-    parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--seconds", type=int, default=12)
-    asked = parser.parse_args()
-    results = asked.results.resolve()
-    with tempfile.TemporaryDirectory() as folder:
-        trees = [Path(folder, str(i)) for i in range(asked.workers)]
-        for tree in trees:
-            subprocess.run(["git", "clone", "-q", str(ROOT), str(tree)], check=True)
-        todo = mutants_of(asked.config.resolve(), trees[0])
-        room = Path(todo[0].module_path).parts[2]  # of src/handgrad
-        share(todo, room, trees, results, asked.seconds)
-    found = [json.loads(line) for line in results.read_text().splitlines()]
-    alive = [f["mutant"] for f in found if f["alive"]]
-    left = {name_of(mutant) for mutant in todo} - {f["mutant"] for f in found}
-    print(*alive, Counter("alive" if f["alive"] else "killed" for f in found), sep="\n")
-    print(f"{len(left)} of {len(todo)} not tried")
-    return int(bool(alive or left))
+def tests_of(cover: dict[str, Any], path: str, row: int) -> tuple[list[str], float]:
+    """The tests of a line, all for one that runs at import; and the time they get."""
+    spent, mirror = cover["seconds"], f"test_{Path(path).stem}."
+    found = set(cover["lines"][path].get(str(row), ())) & set(spent)
+    chosen, whole = [], 0.0
+    for test in sorted(found or spent, key=lambda t: (mirror not in t, spent[t])):
+        if whole < BUDGET or not found:
+            chosen.append(test)
+            whole += spent[test]
+    return chosen, 30 + 3 * whole
 
 
-def share(
-    todo: list[Any], room: str, trees: list[Path], results: Path, seconds: int
-) -> None:
-    """Cover, then one process for each tree, each with its part of the mutants."""
-    os.environ |= {
-        "JAX_COMPILATION_CACHE_DIR": str(ROOT / ".jax"),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
-    }
+def attempt(job: tuple[str, Any, list[str], float]) -> tuple[str, str]:
+    """Try one mutant in the clone that is here: its name, and its line if it lives."""
+    from cosmic_ray.mutating import use_mutation
+    from cosmic_ray.plugins import get_operator
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    name, mutant, tests, seconds = job
+    operator, path = get_operator(mutant.operator_name)(), mutant.module_path
+    with use_mutation(path, operator, mutant.occurrence) as (before, after):
+        time = int(hashlib.sha256(name.encode()).hexdigest()[:7], 16)
+        os.utime(path, (time, time))  # of its own, or bytecode of another may be taken
+        code = forked(lambda: pytest.main([*PYTEST, *tests]), seconds)
+        if code == pytest.ExitCode.USAGE_ERROR:  # the names of the tests changed too
+            whole = dict.fromkeys(test.split("[")[0] for test in tests)
+            code = forked(lambda: pytest.main([*PYTEST, *whole]), seconds)
+    both = zip(before.splitlines(), (after or "").splitlines(), strict=False)
+    line = next((new.strip() for old, new in both if old != new), "")
+    return name, "" if code else line or "nothing"
+
+
+def main(
+    room: Annotated[Literal["network", "gradcheck"], tyro.conf.Positional],
+    sample: int | None = None,
+    seed: int = 0,
+    workers: int = 2,
+) -> int:
+    """Try all mutants of a room, or a sample; 1 if one lives without a reason."""
+    git = ["git", "-C", str(ROOT)]
+    if subprocess.check_output([*git, "status", "--porcelain", "src", "tests"]):
+        raise SystemExit("Commit first: what is committed is what is tested.")
+    trees = subprocess.check_output([*git, "rev-parse", "HEAD:src", "HEAD:tests"])
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = str(KEPT / "jax")
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+    os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
     import jax.test_util  # noqa: F401  once, for all forks
 
-    os.chdir(trees[0])
-    sys.path[:0] = ["src", "tests"]
-    covered = trees[0] / "cover.json"
-    if forked(lambda: watch(room, covered)):
-        raise SystemExit("The tests fail without a mutant: mend them first.")
-    cover = json.loads(covered.read_text())
-    results.touch()
-    done = {json.loads(line)["mutant"] for line in results.read_text().splitlines()}
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        enter(folder)
+        paths = sorted(Path("src/handgrad", room).rglob("[!_]*.py"))
+        tests = sorted(Path("tests", room).rglob("test_*.py"))
+        tests = [str(path) for path in tests if path.stem[5:] not in LEFT_OUT]
+        code = b"".join(ast.dump(ast.parse(p.read_bytes())).encode() for p in paths)
+        covered = KEPT / f"{room}-{hashlib.sha256(trees).hexdigest()[:8]}.json"
+        results = KEPT / f"{room}-{hashlib.sha256(code).hexdigest()[:8]}.jsonl"
+        KEPT.mkdir(exist_ok=True)
+        results.touch()
+        if not covered.exists() and forked(lambda: Watch(room).run(tests, covered)):
+            raise SystemExit("The tests fail without a mutant: mend them first.")
+        cover, mutants = json.loads(covered.read_text()), mutants_of(paths)
+        place = {n: (str(m.module_path), m.start_pos[0]) for n, m in mutants.items()}
+        marked = {
+            (str(path), row + line.lstrip().startswith(MARK))
+            for path in paths
+            for row, line in enumerate(path.open(encoding="utf-8"), start=1)
+            if MARK in line
+        }
+        done = dict(map(json.loads, results.open(encoding="utf-8")))
+        chosen = random.Random(seed).sample(list(mutants), len(mutants))[:sample]
+        jobs = [
+            (name, mutants[name], *tests_of(cover, *place[name]))
+            for name in chosen
+            if name not in done or (done[name] and place[name] not in marked)
+        ]
+        print(
+            f"{len(chosen)} of {len(mutants)} mutants, {len(jobs)} to try", flush=True
+        )
+        with (
+            contextlib.suppress(KeyboardInterrupt),
+            results.open("a", encoding="utf-8") as file,
+            get_context("fork").Pool(workers, enter, [folder]) as pool,
+        ):
+            for name, line in pool.imap_unordered(attempt, jobs):
+                done[name] = line
+                print(json.dumps([name, line]), file=file, flush=True)
 
-    def work(i: int) -> int:
-        os.chdir(trees[i])
-        os.environ["PYTHONPATH"] = str(trees[i] / "src")  # of what a test starts
-        for mutant in todo[i :: len(trees)]:
-            tests = tests_of(cover, str(mutant.module_path), mutant.start_pos[0])
-            found = kill(mutant, tests, seconds, trees[i] / "log")
-            with results.open("a") as file:
-                file.write(json.dumps(found) + "\n")
-        return 0
-
-    todo = [m for m in todo if name_of(m) not in done]
-    print(f"{len(todo)} mutants to try", flush=True)
-    children = []
-    for i in range(len(trees)):
-        child = os.fork()
-        if child == 0:
-            signal.signal(signal.SIGINT, signal.SIG_DFL)
-            os._exit(work(i))
-        children.append(child)
-    with contextlib.suppress(KeyboardInterrupt):
-        for child in children:
-            os.waitpid(child, 0)
+    alive = [name for name in chosen if done.get(name)]
+    bare = [name for name in alive if place[name] not in marked]
+    left = sum(name not in done for name in chosen)
+    for name in sorted(bare):
+        print("{}:{}: alive:".format(*place[name]), done[name])
+    if not left and len(chosen) == len(mutants):
+        for path, row in sorted(marked - {place[name] for name in alive}):
+            print(f"{path}:{row}: marked, and none lives")
+    killed, known = len(chosen) - left - len(alive), len(alive) - len(bare)
+    print(f"{killed} killed, {left} not tried; alive: {known} marked, {len(bare)} not")
+    return int(bool(bare or left))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(tyro.cli(main))

@@ -59,6 +59,7 @@ def move(check: Check, key: jax.Array) -> Check:
     seed = np.asarray(jax.random.key_data(key)).ravel().tolist()
     generator = np.random.default_rng(seed)
     exact = [to_numpy(leaf) for leaf in values]
+    # mutants: without leaves nothing is moved
     usual = max((rms(value) for value in exact), default=0.0) or 1.0
     moved = []
     for value, leaf in zip(exact, values, strict=True):

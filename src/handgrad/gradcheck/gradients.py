@@ -112,7 +112,7 @@ def assert_gradients(
 def _check(params: Tree, trials: int, key: jax.Array | None) -> None:
     if trials < 1:
         raise ValueError(f"`trials` must be 1 or more, got {trials}.")
-    if trials > 1 and key is None:
+    if trials > 1 and key is None:  # mutants: it is 1 or more
         raise ValueError(
             "`key` must be given for trials > 1, which draw points at random. "
             "Pass key=jax.random.key(0)."

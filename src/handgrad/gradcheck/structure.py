@@ -48,6 +48,7 @@ def unpack(candidate: Any, split: Split) -> tuple[Any | None, Tree]:
         head = candidate[0]
         if isinstance(head, tuple) and len(head) == 2:  # (value, aux)
             head = head[0]
+        # mutants: no tuple is below ()
         if not isinstance(head, tuple | list | dict) and np.shape(head) == ():
             return head, candidate[1]
     return None, candidate
@@ -116,6 +117,7 @@ def _numeric(leaf: Any) -> bool:
 def _what(leaf: Any) -> str:
     if leaf is None:
         return "nothing"
+    # mutants: none of those refused casts to it
     if is_array(leaf) and leaf.dtype == jax.dtypes.float0:
         return "float0"
     return str(leaf.dtype) if is_array(leaf) else f"a {type(leaf).__name__}"

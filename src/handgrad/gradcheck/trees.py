@@ -108,7 +108,7 @@ def batch_size(args: Sequence[Tree]) -> int | None:
         np.shape(leaf)[0]
         for leaf in jax.tree.leaves(args)
         if is_array(leaf)
-        and np.ndim(leaf) > 0
+        and np.ndim(leaf) > 0  # mutants: it is 0 or more
         and not jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
     ]
     return max(sizes, key=sizes.count) if sizes else None

@@ -110,6 +110,7 @@ def _inner(u: Any, output: Any) -> jax.Array:
     """<u, output> over the floating leaves, in float32, or float64 if there is any."""
     pairs = zip(_leaves(u), jax.tree.leaves(output), strict=True)
     live = [(weight, leaf) for weight, leaf in pairs if weight is not None]
+    # mutants: nothing is wider
     double = any(dtype_of(leaf) == np.float64 for _, leaf in live)
     wide = jnp.float64 if double else jnp.float32
     total = jnp.zeros((), wide)

@@ -121,6 +121,7 @@ def _elu_derivative(d: jax.Array, a: jax.Array) -> jax.Array:
 
 
 def _selu_derivative(d: jax.Array, a: jax.Array) -> jax.Array:
+    # mutants: 1 for 0 differs above 0, where it is not taken
     below = second.SELU_ALPHA * jnp.exp(jnp.minimum(d, 0))
     return second.SELU_SCALE * jnp.where(d > 0, jnp.ones_like(d), below)
 
@@ -169,7 +170,7 @@ def _gelu_tanh_derivative(d: jax.Array, a: jax.Array) -> jax.Array:
     Beyond |d| = 10, t is 1 to the last bit and the second term 0; clipping there keeps
     the cube finite.
     """
-    d = jnp.clip(d, -10, 10)
+    d = jnp.clip(d, -10, 10)  # mutants: any bound from 9 on gives the same
     slope = math.sqrt(2 / math.pi)
     t = jnp.tanh(slope * (d + 0.044715 * d * d * d))
     inner = slope * (1 + 3 * 0.044715 * d * d)
@@ -237,6 +238,7 @@ def _resolve(activation: ActivationLike) -> Activation:
         raise _neither(activation)
     if activation in ACTIVATIONS:
         return ACTIVATIONS[activation]
+    # mutants: the first of one or of two
     nearest = difflib.get_close_matches(activation, ACTIVATIONS, n=1, cutoff=0)[0]
     raise ValueError(
         f"`activation` must be one of {', '.join(ACTIVATIONS)}, or an "

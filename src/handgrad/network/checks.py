@@ -61,18 +61,19 @@ def _check_layer(k: int, layer: Layer) -> None:
 
 def _check_dtypes(params: Params) -> None:
     names = sorted({leaf.dtype.name for leaf in jax.tree.leaves(params)})
-    if len(names) > 1:
+    if len(names) > 1:  # mutants: there is one at least
         raise TypeError(
             f"`params` must have one dtype, got {' and '.join(names)}. "
             "Cast them with jax.tree.map."
         )
-    check_floating("params", params[0].weight.dtype)
+    check_floating("params", params[0].weight.dtype)  # mutants: all are of one dtype
 
 
 def check_floating(name: str, dtype: jnp.dtype) -> None:
     """A floating dtype that JAX can compute in as it is set."""
     if not jnp.issubdtype(dtype, jnp.floating):
         raise TypeError(f"`{name}` must be floating, got {dtype}.")
+    # mutants: no other dtype holds float64
     if dtype == jnp.float64 and not jax.config.read("jax_enable_x64"):
         raise ValueError(
             f"`{name}` float64 needs x64: run inside `with jax.enable_x64(True):`."
@@ -114,11 +115,13 @@ def check_targets(
         )
     if targets.ndim == 1 and targets.dtype == bool:
         targets = targets.astype(jnp.int32)
+    # mutants: it is 1 or 2
     if targets.ndim == 1 and not jnp.issubdtype(targets.dtype, jnp.integer):
         raise TypeError(
             f"`targets` of shape ({m},) are labels and must be integers, "
             f"got {targets.dtype}. Cast them: targets.astype(int)."
         )
+    # mutants: it is 1 or 2
     if targets.ndim == 2 and not jnp.issubdtype(targets.dtype, jnp.floating):
         raise TypeError(
             f"`targets` of shape {targets.shape} are distributions and must be "

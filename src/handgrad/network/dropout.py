@@ -78,7 +78,7 @@ def _mask(
     key: jax.Array, name: str, rate: ArrayLike, shape: tuple[int, int], dtype: jnp.dtype
 ) -> jax.Array | None:
     keep = 1 - check_number(name, rate, jnp.float32, at_least=0, below=1)
-    if not is_traced(rate) and rate == 0:
+    if not is_traced(rate) and rate == 0:  # mutants: a rate is 0 or more
         return None
     # Not a product: XLA makes a choice of one with 0 and 1, and NaN would be gone.
     kept = jax.random.bernoulli(key, keep, shape) | jnp.isnan(keep)

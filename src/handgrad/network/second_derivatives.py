@@ -30,6 +30,7 @@ def tanh(d: jax.Array, a: jax.Array) -> jax.Array:
 
 def elu(d: jax.Array, a: jax.Array) -> jax.Array:
     """exp(d) up to 0, where h' is exp(d) as well, and 0 above."""
+    # mutants: 1 for 0 differs above 0, where it is not taken
     return jnp.where(d > 0, jnp.zeros_like(d), jnp.exp(jnp.minimum(d, 0)))
 
 
@@ -62,7 +63,7 @@ def mish(d: jax.Array, a: jax.Array) -> jax.Array:
     t' = (1 - t^2) s and t'' = t' (1 - s - 2 t s), which is 0 beyond d = 100; clipping
     there keeps the product with d finite in float16.
     """
-    d = jnp.minimum(d, 100)
+    d = jnp.minimum(d, 100)  # mutants: beyond 99 the slope is 0
     t, s = jnp.tanh(jax.nn.softplus(d)), jax.nn.sigmoid(d)
     slope = (1 - t * t) * s
     return slope * (2 + d * (1 - s - 2 * t * s))
@@ -70,7 +71,7 @@ def mish(d: jax.Array, a: jax.Array) -> jax.Array:
 
 def gelu(d: jax.Array, a: jax.Array) -> jax.Array:
     """(2 - d^2) phi(d), phi the standard normal density; 0 beyond |d| = 40."""
-    d = jnp.clip(d, -40, 40)
+    d = jnp.clip(d, -40, 40)  # mutants: exp(-39^2 / 2) is 0 in float64
     return (2 - d * d) * jnp.exp(-0.5 * d * d) / math.sqrt(2 * math.pi)
 
 
@@ -79,7 +80,7 @@ def gelu_tanh(d: jax.Array, a: jax.Array) -> jax.Array:
 
     t' = (1 - t^2) u' and t'' = (1 - t^2) (u'' - 2 t u'^2); clipped as h' is.
     """
-    d = jnp.clip(d, -10, 10)
+    d = jnp.clip(d, -10, 10)  # mutants: any bound from 9 on gives the same
     slope = math.sqrt(2 / math.pi)
     t = jnp.tanh(slope * (d + 0.044715 * d * d * d))
     first = slope * (1 + 3 * 0.044715 * d * d)

@@ -64,7 +64,7 @@ def mean_loss(losses: jax.Array, weights: jax.Array | None = None) -> jax.Array:
     Returns:
       J, scalar; exactly 0 if the weights sum to 0. A loss of weight 0 may be anything.
     """
-    scale = sample_scale(weights, losses.shape[0], losses.dtype)
+    scale = sample_scale(weights, losses.shape[0], losses.dtype)  # mutants: one axis
     return jnp.sum(scale * silence(losses, weights))
 
 
@@ -175,10 +175,10 @@ def class_weights(targets: ArrayLike, per_class: ArrayLike) -> jax.Array:
             "`per_class` must have shape (C,), one weight per class, "
             f"got {per_class.shape}."
         )
-    targets = check_targets(targets, per_class.shape[0])
+    targets = check_targets(targets, per_class.shape[0])  # mutants: one axis
     per_class = per_class.astype(_wide(targets))
     if targets.ndim == 1:
-        y, known = _class_of(targets, per_class.shape[0])
+        y, known = _class_of(targets, per_class.shape[0])  # mutants: one axis
         per_sample = per_class.at[y].get(out_sharding=placement(y).sharding)
         return jnp.where(known, per_sample, 1)
     known = jnp.all(jnp.isfinite(targets), axis=1)
@@ -218,7 +218,7 @@ def _is_class(rows: jax.Array, y: jax.Array) -> jax.Array:
 
 def _as_distribution(targets: jax.Array, classes: int) -> jax.Array:
     """e(y) for labels (m,), the distribution itself for targets (m, C): q, (m, C)."""
-    if targets.ndim == 2:
+    if targets.ndim == 2:  # mutants: it is 1 or 2
         return targets.astype(_wide(targets))
     y, known = _class_of(targets, classes)
     one_hot = jax.nn.one_hot(y, classes, dtype=_wide(targets))

@@ -128,4 +128,5 @@ def drop(value: jax.Array, mask: jax.Array | None) -> jax.Array:
 
 def accumulation_dtype(dtype: jnp.dtype) -> jnp.dtype:
     """The dtype of sums, softmax and loss: float32, or ``dtype`` if it is wider."""
+    # mutants: 32 bits are float32 either way
     return dtype if jnp.finfo(dtype).bits > 32 else jnp.dtype(jnp.float32)

@@ -63,6 +63,7 @@ def label_smoothing(mismatch: Mismatch) -> Iterator[Claim]:
     """Targets mixed with the uniform distribution: g + eps (g_uniform - g)."""
     for uniform in _uniform_gradients(mismatch):
         for t, paths in fitted(mismatch, lambda s, f=uniform: f[s.path] - s.truth):
+            # mutants: t = 0 explains no wrong leaf
             how = "smoothed by" if t > 0 else "sharpened by"
             text = (
                 f"The gradient for targets {how} {abs(t):.4g}, which those of the loss "
@@ -92,7 +93,7 @@ def _uniform_gradients(mismatch: Mismatch) -> Iterator[Gradients]:
             if classes <= MOST_CLASSES:
                 found = [put(jnp.full_like(leaf, c)) for c in range(classes)]
                 known = [gradients for gradients in found if gradients]
-                if len(known) == classes:
+                if len(known) == classes:  # mutants: one for each class at most
                     paths = mismatch.leaves
                     yield {p: np.mean([g[p] for g in known], axis=0) for p in paths}
 
@@ -142,6 +143,7 @@ def weight_sums(mismatch: Mismatch) -> list[float]:
 
 def may_weigh(leaf: jax.Array) -> bool:
     """Whether a vector may be sample weights: real or boolean, or integers 0 and 1."""
+    # mutants: nothing else casts to bool
     if jnp.issubdtype(leaf.dtype, jnp.floating) or leaf.dtype == bool:
         return True
     if not jnp.issubdtype(leaf.dtype, jnp.integer):
@@ -155,5 +157,6 @@ def class_counts(mismatch: Mismatch) -> list[int]:
     shapes = [np.shape(leaf) for leaf in jax.tree.leaves(point.args)[1:]]
     counts = [s[1] for s in shapes if len(s) == 2 and s[0] == point.batch]
     truths = [leaf.truth for leaf in mismatch.leaves.values()]
+    # mutants: a number of axes is 0 or more
     last = [truth.shape[-1] for truth in truths if truth.ndim > 0]
     return sorted({n for n in [*counts, *last[-1:]] if n > 1})

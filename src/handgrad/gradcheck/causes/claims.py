@@ -97,6 +97,7 @@ def fitted(
     t is fitted on the largest leaf not yet explained, and tried on all the others.
     """
     found: list[tuple[float, list[str]]] = []
+    # mutants: ~n orders as -n
     for leaf in sorted(mismatch.unexplained, key=lambda leaf: -leaf.truth.size):
         known = any(leaf.path in paths for _, paths in found)
         if leaf.truth.size < CONFIRMED or known:
@@ -121,7 +122,7 @@ def cover(claims: Sequence[Claim], wrong: Sequence[str]) -> dict[str, Finding]:
     while True:
         open_paths = [path for path in wrong if path not in findings]
         gains = [sum(p in claim.explanations for p in open_paths) for claim in claims]
-        if not gains or max(gains) == 0:
+        if not gains or max(gains) == 0:  # mutants: counts are 0 or more
             return findings
         best = claims[gains.index(max(gains))]
         for path in open_paths:
@@ -133,4 +134,5 @@ def listed(name: str, indices: np.ndarray, limit: int = 8) -> str:
     """Such as "rows 0, 3 and 5 more": a few of the indices, and how many there are."""
     shown = ", ".join(str(int(i)) for i in indices[:limit])
     more = f" and {len(indices) - limit} more" if len(indices) > limit else ""
+    # mutants: there is one at least
     return f"{name}{'s' if len(indices) > 1 else ''} {shown}{more}"

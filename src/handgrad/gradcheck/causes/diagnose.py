@@ -87,7 +87,7 @@ def explain(
     for stage in stages:
         claims += [claim for hypothesis in stage for claim in hypothesis(mismatch)]
         findings = cover(claims, mismatch.wrong)
-        if len(findings) == len(mismatch.wrong):
+        if len(findings) == len(mismatch.wrong):  # mutants: only wrong leaves have one
             break
     return findings
 
@@ -117,6 +117,7 @@ def _position(leaves: Mapping[str, Comparison], wrong: Sequence[str]) -> list[st
     """A note where all leaves up to one are wrong and all after it right."""
     paths = list(leaves)
     n = len(wrong)
+    # mutants: n is from 1 to len(paths)
     if 1 < n < len(paths) and list(wrong) == paths[:n]:
         last, first = paths[n - 1], paths[n]
         return [

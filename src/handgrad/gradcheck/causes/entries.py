@@ -30,6 +30,7 @@ def nonfinite(mismatch: Mismatch) -> Iterator[Claim]:
 
 def _count(where: np.ndarray) -> str:
     n = int(where.sum())
+    # mutants: n is 1 or more
     return f"{n} of {where.size} entries {'is' if n == 1 else 'are'}"
 
 
@@ -125,6 +126,7 @@ def permuted(mismatch: Mismatch) -> Iterator[Claim]:
     for s in mismatch.unexplained:
         for axis, name in enumerate(("rows", "columns")[: s.truth.ndim]):
             if s.path not in texts and (moved := _moved_lines(s, axis)):
+                # mutants: a scalar has no lines
                 named = "entries" if s.truth.ndim == 1 else name
                 texts[s.path] = f"The {named} are right but out of order: {moved}."
         if s.path not in texts and _same_entries(s):
@@ -142,6 +144,7 @@ def _moved_lines(leaf: Comparison, axis: int) -> str:
     if leaf.truth.size < CONFIRMED:
         return ""
     lines = len(truth)
+    # mutants: numpy takes any size below 0 for -1
     order = _matching(candidate.reshape(lines, -1), truth.reshape(lines, -1))
     if not leaf.explained_by(np.moveaxis(truth[order], 0, axis)):
         return ""
@@ -161,6 +164,7 @@ def _matching(candidate: np.ndarray, truth: np.ndarray) -> np.ndarray:
     order[np.argsort(a, kind="stable")] = np.argsort(b, kind="stable")
     stays = np.isclose(a, b, rtol=1e-6, atol=0)
     kept = np.where(stays, np.arange(len(a)), order)
+    # mutants: a set is no longer
     return kept if len(set(kept.tolist())) == len(kept) else order
 
 
@@ -181,6 +185,6 @@ def where_wrong(leaf: Comparison) -> str:
         return text
     for axis, name in ((0, "row"), (1, "column")):
         lines = np.flatnonzero(off.any(axis=1 - axis))
-        if len(lines) <= leaf.truth.shape[axis] / 2:
+        if len(lines) <= leaf.truth.shape[axis] / 2:  # mutants: len(lines) is whole
             return f"{text} All that is wrong lies in {listed(name, lines)}."
     return text

@@ -33,7 +33,7 @@ def named_factors(mismatch: Mismatch) -> Iterator[tuple[float, str]]:
     if m:
         yield m, "the batch size m, so a sum where the loss is a mean"
         yield 1 / m, "1/m, divided by the batch size m once too often"
-        if m > 1:
+        if m > 1:  # mutants: m is 1 or more
             yield m / (m - 1), "m/(m-1), divided by m-1 instead of the batch size m"
             yield (m - 1) / m, "(m-1)/m, divided by m where m-1 must stand"
     for total in weight_sums(mismatch):
@@ -75,4 +75,5 @@ def weight_decay(mismatch: Mismatch) -> Iterator[Claim]:
 def _signs(leaf: Comparison) -> np.ndarray:
     """The signs of the parameter; 0 if all are alike, and no more than a constant."""
     signs = np.sign(leaf.parameter)
+    # mutants: min is no more than max
     return signs if signs.min() < signs.max() else np.zeros_like(signs)

@@ -49,6 +49,7 @@ def _narrower(leaf: Comparison) -> list[np.dtype]:
 def _divisors(mismatch: Mismatch) -> list[float]:
     """What a sum may have been divided by after it was rounded."""
     m = mismatch.check.point.batch
+    # mutants: a factor 2 changes no digit
     return [1.0, *([float(m)] if m else []), *weight_sums(mismatch)]
 
 
@@ -57,8 +58,8 @@ def _representable(leaf: Comparison, divisors: list[float]) -> str:
         return ""
     for dtype in _narrower(leaf):
         most = ROUNDINGS * float(jnp.finfo(dtype).eps) * rms(leaf.truth)
-        if rms(leaf.residual) > most:
-            continue
+        if rms(leaf.residual) > most:  # mutants: equal to the last bit
+            continue  # mutants: the dtypes after it allow less
         for divisor in divisors:
             held = _holds(dtype, leaf.candidate * divisor, leaf)
             if held.all() and not _holds(dtype, leaf.truth * divisor, leaf).all():
@@ -97,16 +98,17 @@ def _incoherent(leaf: Comparison) -> bool:
     for p in (leaf.truth, leaf.parameter, np.ones_like(r)):
         if p.any():
             cosine = abs(float(np.sum(r * p))) / np.linalg.norm(r) / np.linalg.norm(p)
-            if cosine > COHERENT / np.sqrt(r.size):
+            if cosine > COHERENT / np.sqrt(r.size):  # mutants: equal to the last bit
                 return False
     if r.ndim != 2:
         return True
+    # mutants: equal to the last bit
     return bool(_strongest(r) < STRONGEST / min(r.shape) * np.sum(r * r))
 
 
 def _strongest(matrix: np.ndarray) -> float:
     """The square of the largest singular value, nearly: a few power iterations."""
     v = np.random.default_rng(0).standard_normal(matrix.shape[1])
-    for _ in range(20):
+    for _ in range(20):  # mutants: it has converged by then
         v = matrix.T @ (matrix @ (v / np.linalg.norm(v)))
     return float(np.linalg.norm(v))

@@ -26,7 +26,7 @@ from handgrad.gradcheck.reference.tolerance import STRICT, largest, rms
 MOST_SAMPLES = 512
 """The largest batch that is taken apart."""
 
-MOST_NUMBERS = 50_000_000
+MOST_NUMBERS = 50_000_000  # mutants: a bound on memory, and no sharp one
 """How many numbers the gradients of a chunk of samples may hold together."""
 
 SPARE = 16
@@ -61,7 +61,7 @@ def samples_dropped(mismatch: Mismatch) -> Iterator[Claim]:
     except Exception:  # a loss that cannot be had one sample at a time
         return
     known: set[str] = set()
-    for leaf in sorted(leaves, key=lambda s: -s.truth.size):
+    for leaf in sorted(leaves, key=lambda s: -s.truth.size):  # mutants: ~n orders as -n
         if leaf.path in known:
             continue
         for counts, factor in _counts(leaf, apart):
@@ -74,7 +74,7 @@ def samples_dropped(mismatch: Mismatch) -> Iterator[Claim]:
 
 def _take_apart(mismatch: Mismatch, m: int) -> Apart:
     generator = np.random.default_rng(0)
-    enough = 4 * (m + SPARE)
+    enough = 4 * (m + SPARE)  # mutants: more than enough
     entries = {
         s.path: np.sort(generator.permutation(s.truth.size)[:enough])
         for s in mismatch.unexplained
@@ -131,7 +131,7 @@ def _solve(columns: np.ndarray, values: np.ndarray) -> np.ndarray | None:
         return None
     unit = columns[:, live] / lengths[live]
     found, _, rank, _ = np.linalg.lstsq(unit, values, rcond=1e-9)
-    if rank < live.sum():
+    if rank < live.sum():  # mutants: it is no more
         return None
     factors = np.zeros(columns.shape[1])
     factors[live] = found / lengths[live]
@@ -170,11 +170,12 @@ def _counts(leaf: Comparison, apart: Apart) -> Iterator[tuple[np.ndarray, float]
     if shares is None:
         return
     live = _live(columns)
-    kept = np.round(shares[live], 6)
+    kept = np.round(shares[live], 6)  # mutants: shares are whole to nine digits
+    # mutants: equal to the last bit
     values, often = np.unique(kept[kept > PRESENT], return_counts=True)
     for factor in {1.0, *([float(values[np.argmax(often)])] if len(values) else [])}:
         counts = np.where(live, np.clip(np.round(shares / factor), 0, 2), 1)
-        if 0 < np.sum(counts != 1) <= MOST_CHANGED * m:
+        if 0 < np.sum(counts != 1) <= MOST_CHANGED * m:  # mutants: counts are 0 or more
             yield counts, factor
 
 

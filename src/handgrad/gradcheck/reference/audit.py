@@ -73,7 +73,7 @@ _KINK = (
 def _directions(theta: Sequence[np.ndarray], count: int) -> Iterator[list[np.ndarray]]:
     """Normal, and as large as each leaf; a leaf of zeros is moved like the others."""
     sizes = [rms(leaf) for leaf in theta]
-    usual = max(sizes, default=0.0) or 1.0
+    usual = max(sizes, default=0.0) or 1.0  # mutants: without leaves nothing is moved
     generator = np.random.default_rng(0)
     for _ in range(count):
         yield [
@@ -113,6 +113,7 @@ def audit_value(value: object, reference: Reference) -> list[str]:
         return []
     given = float(np.asarray(value).astype(np.float64))
     truth = reference.truth.value
+    # mutants: all are of one dtype
     unit = float(jnp.finfo(reference.probes[0].dtype).eps)
     lost = max(abs(probe.value - truth) for probe in reference.probes)
     if abs(given - truth) <= MARGIN * max(lost, unit * abs(truth)):

@@ -41,6 +41,7 @@ def float64() -> Iterator[None]:
         stack.enter_context(jax.numpy_dtype_promotion("standard"))
         stack.enter_context(jax.default_matmul_precision("highest"))
         if jax.default_backend() not in _HAVE_FLOAT64:
+            # mutants: there is one
             stack.enter_context(jax.default_device(jax.devices("cpu")[0]))
         yield
 
@@ -61,6 +62,7 @@ def like(exact: np.ndarray, leaf: Any) -> Any:
 def scalar(output: Any) -> jax.Array:
     """The loss itself: ``output``, or its first part where aux comes with it."""
     value = output[0] if isinstance(output, tuple) and output else output
+    # mutants: no tuple is below ()
     if np.shape(value) != () or not jnp.issubdtype(jnp.result_type(value), np.floating):
         raise TypeError(
             "`loss` must return a real scalar, or a pair (scalar, aux), got shape "

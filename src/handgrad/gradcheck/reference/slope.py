@@ -85,6 +85,7 @@ class Line(NamedTuple):
             return False, slope.kink
         finer = self._slope(direction, h / FINER, size)
         apart = abs(finer.measured - slope.measured)
+        # mutants: equal to the last bit
         if abs(finer.measured - expected) <= finer.tolerance < apart:  # A4
             return False, finer.kink
         return True, slope.kink
@@ -146,4 +147,4 @@ def _lost(point: Point, reference: Reference) -> float:
     try:
         return noise_of_loss(point, value)
     except Exception:  # it cannot be traced, and `ROUNDINGS` alone are what is known
-        return 0.0
+        return 0.0  # mutants: the larger of it and `ROUNDINGS` counts

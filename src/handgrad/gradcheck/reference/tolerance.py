@@ -154,7 +154,7 @@ def floor_of(
     noise = PROJECTED * whole / SAFETY / np.sqrt(max(truth.size, 1))
 
     def along(projected: float, length: float) -> float:
-        if not 0 < length < np.inf:
+        if not 0 < length < np.inf:  # mutants: norms are 0 or more, or NaN
             return np.inf
         lost_along = PROJECTED * more * projected
         return max(lost_along, noise / length, SHARED * unit * size / length)

@@ -56,6 +56,7 @@ def reference_at(point: Point) -> Reference:
     Four gradient evaluations, and five where the working dtype is float64.
     """
     here = differentiate(point)
+    # mutants: nothing is wider
     if all(dtype_of(leaf) == np.float64 for leaf in point.split.values):
         truth = differentiate_wide(point)
         beside, notes = _drawn(point)
@@ -98,7 +99,7 @@ def _truth(point: Point, found: list[Evaluated]) -> tuple[Evaluated, list[str]]:
             "or a branch on it), so the reference is jax.grad in the working dtype. "
             "Draw masks and noise outside the loss and pass them as arguments."
         ]
-    if truth.dtype != np.float64:
+    if truth.dtype != np.float64:  # mutants: nothing is wider
         return truth, [
             f"the loss casts to {truth.dtype} inside, so the reference has no more "
             "than its precision. Cast where data enters instead."
@@ -117,6 +118,7 @@ def another_function(truth: Evaluated, found: list[Evaluated]) -> bool:
             near.append(max(rms(p.gradient[i] - gradient) for p in beside) / size)
     if not far:
         return False
+    # mutants: equal to the last bit
     return bool(np.median(far) > CHANGED and np.median(far) > FARTHER * np.median(near))
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from handgrad.gradcheck.report.results import Leaf, Results
 from handgrad.gradcheck.report.table import headline, shorten
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # mutants: imported to draw
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -34,7 +34,7 @@ def figure(results: Results) -> "Figure":
     from matplotlib.figure import Figure
 
     leaves = [leaf for leaf in results.leaves if np.isfinite(leaf.floor)]
-    height = 1.6 + 0.3 * max(len(leaves), 2)
+    height = 1.6 + 0.3 * max(len(leaves), 2)  # mutants: looks
     drawn = Figure(figsize=(8.5, height), layout="constrained")
     axes = drawn.subplots()
     for row, leaf in enumerate(leaves):
@@ -75,9 +75,9 @@ def _dress(axes: "Axes", title: str, leaves: list[Leaf]) -> None:
     values = [v for v in [*errors, *(leaf.floor for leaf in leaves)] if v > 0]
     finite = [v for v in values if np.isfinite(v)] or [1e-7, 1.0]
     axes.set_xscale("log")
-    axes.set_xlim(min(finite) / 5, max(max(finite), 1e-3) * 200)
+    axes.set_xlim(min(finite) / 5, max(max(finite), 1e-3) * 200)  # mutants: looks
     axes.set_yticks(range(len(leaves)), [shorten(leaf.path, 40) for leaf in leaves])
-    axes.set_ylim(len(leaves) - 0.4, -0.6)
+    axes.set_ylim(len(leaves) - 0.4, -0.6)  # mutants: looks
     axes.set_xlabel(
         "relative error against autodiff in float64 (the strictest of four measures)"
     )

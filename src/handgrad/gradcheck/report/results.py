@@ -71,6 +71,7 @@ class Results:
     @property
     def wrong(self) -> tuple[Leaf, ...]:
         """The leaves that are wrong."""
+        # mutants: the last in the alphabet
         return tuple(leaf for leaf in self.leaves if leaf.verdict == "wrong")
 
     @property

@@ -61,7 +61,7 @@ def shorten(path: str, width: int) -> str:
 
 def _row(leaf: Leaf, width: int) -> str:
     path = f"{shorten(leaf.path, width):{width}}"
-    if leaf.verdict == "not differentiable":
+    if leaf.verdict == "not differentiable":  # mutants: the first in the alphabet
         return f"{path}  no gradient"
     cells = (
         f"{leaf.verdict:8}  {number(leaf.relative_error):>7}  {number(leaf.floor):>7}"
