@@ -104,7 +104,8 @@ def check_targets(
     """targets as an array: integer labels (m,) or floating distributions (m, C)."""
     if isinstance(targets, np.ndarray) and targets.dtype in (np.int64, np.uint64):
         # Where x64 is off the upper half is cut off, and 2^32 would become label 0.
-        targets = np.clip(targets, -1, np.iinfo(np.int32).max).astype(np.int32)
+        least = -1 if targets.dtype == np.int64 else 0
+        targets = np.clip(targets, least, np.iinfo(np.int32).max).astype(np.int32)
     targets = jnp.asarray(targets)
     m = "m" if samples is None else samples
     fits = targets.ndim in (1, 2) and targets.shape[1:] in ((), (classes,))
