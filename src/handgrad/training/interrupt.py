@@ -1,4 +1,4 @@
-"""Ctrl-C that lets the epoch in progress finish."""
+"""Signals that ask training to stop, and let the chunk in flight finish."""
 
 import os
 import signal
@@ -8,36 +8,43 @@ from contextlib import contextmanager
 from types import FrameType
 
 STDERR = 2
+SIGNALS = [
+    getattr(signal, name)
+    for name in ("SIGINT", "SIGTERM", "SIGHUP")
+    if hasattr(signal, name)
+]
 
 
 @contextmanager
-def stop_requested(answer: str) -> Iterator[Callable[[], bool]]:
-    """Turn the first Ctrl-C into a request to stop, and the second into the usual one.
+def stop_requested(answer: str) -> Iterator[Callable[[], int | None]]:
+    """Turn the first of the signals into a request to stop; the second acts at once.
 
-    The state of training is donated to the program of an epoch, so it can only be kept
-    between epochs.
+    The state of training is donated to the program of a chunk, so it can only be kept
+    between chunks.
 
     Args:
       answer: written to stderr when the request comes; past Python's buffers, which
         the signal may have interrupted at work.
 
     Yields:
-      A function that says whether to stop. In another thread than the main one, where
-      signals cannot be handled, it never does.
+      A function that says by which signal to stop, or None. In another thread than the
+      main one, where signals cannot be handled, it never does.
     """
-    requested = threading.Event()
+    came: list[int] = []
 
     def request(number: int, frame: FrameType | None) -> None:
-        del number, frame
-        requested.set()
-        signal.signal(signal.SIGINT, before)
+        del frame
+        came.append(number)
+        for each, handler in before.items():
+            signal.signal(each, handler)
         os.write(STDERR, f"{answer}\n".encode())
 
     if threading.current_thread() is not threading.main_thread():
-        yield requested.is_set
+        yield lambda: None
         return
-    before = signal.signal(signal.SIGINT, request)
+    before = {number: signal.signal(number, request) for number in SIGNALS}
     try:
-        yield requested.is_set
+        yield lambda: came[0] if came else None
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
