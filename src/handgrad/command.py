@@ -9,6 +9,7 @@ What a subcommand needs is imported when it is called, so all else works without
 import argparse
 import sys
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from importlib.metadata import version
 
 Subcommand = Callable[[Sequence[str]], int]
@@ -34,14 +35,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     return parser.error(f"the command must come first, got {' '.join(arguments)!r}")
 
 
-def _train(arguments: Sequence[str]) -> int:
-    from handgrad.training import main
+def _lazily(module: str, function: str = "main") -> Subcommand:
+    def call(arguments: Sequence[str]) -> int:
+        found = import_module(f"handgrad.training.commands.{module}")
+        return getattr(found, function)(arguments)
 
-    return main(arguments)
+    return call
 
 
 SUBCOMMANDS: dict[str, tuple[Subcommand, str, str]] = {
-    "train": (_train, "train", "train on a data set, as a settings file (TOML) says"),
+    "train": (_lazily("train"), "train", "train, as a settings file (TOML) says"),
+    "resume": (_lazily("train", "resume"), "train", "go on with an unfinished run"),
+    "predict": (_lazily("predict"), "train", "predict the samples of a file"),
+    "evaluate": (_lazily("evaluate"), "train", "say how good a trained model is"),
+    "report": (_lazily("report"), "train", "make an HTML page of one or more runs"),
+    "export": (_lazily("export"), "train", "write a model for another program"),
 }
 """Name -> what it calls, the extra that this needs, and what it does in a line."""
 

@@ -1,4 +1,4 @@
-"""Signals that ask training to stop, and let the chunk in flight finish."""
+"""Signals that end a run: at once where nothing would be lost, else in order."""
 
 import os
 import signal
@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
 STDERR = 2
 SIGNALS = [
@@ -14,10 +15,32 @@ SIGNALS = [
     if hasattr(signal, name)
 ]
 
+Handler = Callable[[int, FrameType | None], Any]
+
+
+class Interrupted(KeyboardInterrupt):
+    """A signal that ends the run."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.number = number
+
 
 @contextmanager
-def stop_requested(answer: str) -> Iterator[Callable[[], int | None]]:
-    """Turn the first of the signals into a request to stop; the second acts at once.
+def raised() -> Iterator[None]:
+    """Let each of the signals raise `Interrupted`, as Ctrl-C raises KeyboardInterrupt."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        del frame
+        raise Interrupted(number)
+
+    with _handled(interrupt):
+        yield
+
+
+@contextmanager
+def requested(answer: str) -> Iterator[Callable[[], int | None]]:
+    """Turn the first of the signals into a request to stop; the second ends the process.
 
     The state of training is donated to the program of a chunk, so it can only be kept
     between chunks.
@@ -27,24 +50,30 @@ def stop_requested(answer: str) -> Iterator[Callable[[], int | None]]:
         the signal may have interrupted at work.
 
     Yields:
-      A function that says by which signal to stop, or None. In another thread than the
-      main one, where signals cannot be handled, it never does.
+      A function that says which signal asks to stop, or None. In another thread than
+      the main one, where signals cannot be handled, it never does.
     """
     came: list[int] = []
 
     def request(number: int, frame: FrameType | None) -> None:
         del frame
         came.append(number)
-        for each, handler in before.items():
-            signal.signal(each, handler)
+        for each in SIGNALS:
+            signal.signal(each, signal.SIG_DFL)
         os.write(STDERR, f"{answer}\n".encode())
 
-    if threading.current_thread() is not threading.main_thread():
-        yield lambda: None
-        return
-    before = {number: signal.signal(number, request) for number in SIGNALS}
-    try:
+    with _handled(request):
         yield lambda: came[0] if came else None
+
+
+@contextmanager
+def _handled(handler: Handler) -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, handler) for number in SIGNALS}
+    try:
+        yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number, earlier in before.items():
+            signal.signal(number, earlier)

@@ -17,6 +17,7 @@ from handgrad.training.engine.diagnose import why_not_finite
 from handgrad.training.engine.fit import (
     Progress,
     Run,
+    compile_programs,
     fit,
     prepare,
     prove,
@@ -25,7 +26,7 @@ from handgrad.training.engine.fit import (
 from handgrad.training.engine.order import steps_of
 from handgrad.training.engine.step import State
 from handgrad.training.errors import Diverged
-from handgrad.training.interrupt import stop_requested
+from handgrad.training.interrupt import requested
 from handgrad.training.records.checkpoints import Checkpointer
 from handgrad.training.records.files import replace_file
 from handgrad.training.records.folder import Claim, claim, reclaim, recorded
@@ -86,27 +87,25 @@ def train(
     Raises:
       TrainingError: for settings or data that cannot work, or training that diverges.
       OSError: for what the disk or a folder refuses.
-      KeyboardInterrupt: at the second Ctrl-C; the first ends training in order.
+      KeyboardInterrupt: at Ctrl-C before training begins or after it has ended.
     """
-    with stop_requested(ANSWER) as stop:
-        job = _job(settings)
-        data = fingerprint(job.data)
-        if resume:
-            claimed = reclaim(resume, settings, data)
-        else:
-            claimed = claim(root, settings, data, fresh=fresh)
-        _say(console, _in_words(job))
-        device = jax.devices()[0].device_kind
-        with recorded(claimed, device) as ends:
-            best, signal = _train(job, claimed, console, stop)
-            model = _classifier(job, best.params)
-            save_model(claimed.folder / MODEL, model)
-            if signal:
-                ends("interrupted")
-                _say(console, f"{claimed.folder}: the same command goes on from here.")
-                return Outcome(claimed.folder, None, signal)
-            result = _results(job, best, model, claimed.folder, console)
-        return Outcome(claimed.folder, result)
+    job = _job(settings)
+    data = fingerprint(job.data)
+    if resume:
+        claimed = reclaim(resume, settings, data)
+    else:
+        claimed = claim(root, settings, data, fresh=fresh)
+    _say(console, _in_words(job))
+    with recorded(claimed, jax.devices()[0].device_kind) as ends:
+        best, signal = _train(job, claimed, console)
+        model = _classifier(job, best.params)
+        save_model(claimed.folder / MODEL, model)
+        if signal:
+            ends("interrupted")
+            _say(console, f"{claimed.folder}: the same command goes on from here.")
+            return Outcome(claimed.folder, None, signal)
+        result = _results(job, best, model, claimed.folder, console)
+    return Outcome(claimed.folder, result)
 
 
 def _job(settings: Settings) -> Job:
@@ -118,42 +117,40 @@ def _job(settings: Settings) -> Job:
     return Job(settings, data, run)
 
 
-def _train(
-    job: Job, claimed: Claim, console: Any, stop: Callable[[], int | None]
-) -> tuple[Best, int | None]:
+def _train(job: Job, claimed: Claim, console: Any) -> tuple[Best, int | None]:
     """Fit from the newest checkpoint to the end, or to a signal; what ends it leaves a
     checkpoint that the next process goes on from."""
     training, run = job.settings.training, job.run
-    checkpoint = Checkpointer(claimed.folder, job.settings.records)
+    per_epoch = steps_of(run.samples, run.batch_size)
+    checkpoint = Checkpointer(claimed.folder, job.settings.records, per_epoch)
     state, best = _restored(job, checkpoint, console)
     _check(job, claimed, state, console)
-    with _consumers(job, claimed.folder, console, int(state.step)) as tell:
+    programs = compile_programs(run, state)
+    progresses = fit(
+        run,
+        programs,
+        state,
+        epochs=training.epochs,
+        chunk_steps=training.chunk_steps,
+    )
+    done = int(state.step)
+    with requested(ANSWER) as stop, _consumers(job, claimed, console, done) as tell:
         if _waited(best, training):
             return best, None
         try:
-            for progress in fit(
-                run, state, epochs=training.epochs, chunk_steps=training.chunk_steps
-            ):
-                if progress.record and progress.params:
-                    best = better(
-                        best, progress.record, progress.params, training.min_change
-                    )
+            for progress in progresses:
+                best = better(best, progress, training.min_change)
                 tell(progress)
                 signal = stop()
-                last = _waited(best, training) or progress.last or signal is not None
+                last = progress.last or _waited(best, training) or signal is not None
                 if progress.finite:
-                    checkpoint(
-                        progress.steps,
-                        {"state": progress.state, "best": best},
-                        ended=progress.record is not None,
-                        best=int(best.epoch) * steps_of(run.samples, run.batch_size),
-                        now=last,
-                    )
+                    tree = {"state": progress.state, "best": best}
+                    checkpoint(progress, tree, best=int(best.epoch), now=last)
                 if last:
                     return best, signal
         except Diverged as error:
             state, _ = _restored(job, checkpoint, console)
-            why = why_not_finite(run, state, error.steps)
+            why = why_not_finite(run, programs, state, error.steps)
             raise Diverged(f"{error} {why}", error.steps) from error
     return best, None
 
@@ -182,10 +179,11 @@ def _check(job: Job, claimed: Claim, state: State, console: Any) -> None:
 
 @contextmanager
 def _consumers(
-    job: Job, folder: Path, console: Any, done: int
+    job: Job, claimed: Claim, console: Any, done: int
 ) -> Iterator[Callable[[Progress], None]]:
     """Who is told of every chunk: metrics.jsonl, TensorBoard, the terminal."""
-    settings, per_epoch = job.settings, steps_of(job.run.samples, job.run.batch_size)
+    settings, folder = job.settings, claimed.folder
+    per_epoch = steps_of(job.run.samples, job.run.batch_size)
     truncate_records(folder, done // per_epoch)
     with ExitStack() as stack:
         show = stack.enter_context(
@@ -197,7 +195,7 @@ def _consumers(
         if settings.records.tensorboard:
             from handgrad.training.views.tensorboard import tensorboard_writer
 
-            board = stack.enter_context(tensorboard_writer(folder))
+            board = stack.enter_context(tensorboard_writer(folder, done // per_epoch))
 
         def tell(progress: Progress) -> None:
             if progress.record:

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 import handgrad
-from handgrad.training.records.metrics import EpochRecord
+from handgrad.training.engine.fit import Progress
 
 
 class Best(NamedTuple):
@@ -25,22 +25,22 @@ def nothing_yet(params: handgrad.Params) -> Best:
     return _best(params, math.inf, 0, math.inf, 0)
 
 
-def better(
-    best: Best, record: EpochRecord, params: handgrad.Params, min_change: float
-) -> Best:
-    """The best after one more epoch.
+def better(best: Best, progress: Progress, min_change: float) -> Best:
+    """The best after a chunk; the same unless an epoch ended with it.
 
     Without a validation part the last epoch is the best.
 
     Args:
       best: so far.
-      record: of the epoch.
-      params: to predict with after the epoch.
+      progress: of `fit`.
       min_change: by how much the loss must fall for patience to begin anew.
 
     Returns:
       This epoch's where its loss is lower, otherwise the same with one more waited.
     """
+    record, params = progress.record, progress.params
+    if record is None or params is None:
+        return best
     loss, mark, waited = record.validation_loss, float(best.mark), int(best.waited) + 1
     if loss < mark - min_change:
         mark, waited = loss, 0

@@ -9,24 +9,24 @@ import handgrad
 from handgrad.byproducts import health
 from handgrad.byproducts.health import BACKWARD, NOWHERE
 from handgrad.training.data import scale
-from handgrad.training.engine.fit import Run, compile_programs, sources
+from handgrad.training.engine.fit import Programs, Run, sources
 from handgrad.training.engine.objective import cast, loss_arguments
 from handgrad.training.engine.order import steps_of
 from handgrad.training.engine.step import Block, Epoch, State, minibatch
 
 
-def why_not_finite(run: Run, state: State, last: int) -> str:
+def why_not_finite(run: Run, programs: Programs, state: State, last: int) -> str:
     """Take the steps again, one by one, up to the first value that is not finite.
 
     Args:
-      run: of `prepare`.
+      run, programs: of `prepare` and `compile_programs`.
       state: the last good one; it is consumed.
       last: the step at which the loss was found not to be finite.
 
     Returns:
       A sentence that names the step, the layer and the direction, and a remedy.
     """
-    programs, per_epoch = compile_programs(run, state), steps_of(run.samples, run.batch_size)
+    per_epoch = steps_of(run.samples, run.batch_size)
     done = int(state.step)
     while done < last:
         for source, end in sources(run, programs, 1 + done // per_epoch, done):

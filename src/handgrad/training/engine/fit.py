@@ -165,13 +165,43 @@ def prove(settings: Settings, data: Dataset, run: Run) -> None:
         ) from error
 
 
+class Programs(NamedTuple):
+    """The compiled programs of a run."""
+
+    chunk: Chunk
+    order: Callable[[jax.Array, Any], tuple[jax.Array, jax.Array]]
+    score: Callable[[State, Samples, Samples | None], Any]
+
+
+def compile_programs(run: Run, state: State) -> Programs:
+    """Trace what a run needs, and compile it side by side; the chunks of a stream are
+    compiled when the first has come."""
+    chunk = jax.jit(make_chunk(run.step), donate_argnums=0)
+    order = jax.jit(partial(shuffled, samples=run.samples, batch_size=run.batch_size))
+    score = jax.jit(partial(_scores, run.step))
+    one = np.int32(1)
+    lowered = [order.lower(run.key, one), score.lower(state, run.seen, run.validation)]
+    if isinstance(run.train, Samples):
+        rows = Epoch(*run.train, *jax.eval_shape(order, run.key, one), one)
+        lowered.append(chunk.lower(state, run.key, rows, one))
+    with ThreadPoolExecutor() as pool:
+        order, score, *chunks = pool.map(lambda each: each.compile(), lowered)
+    return Programs(chunks[0] if chunks else chunk, order, score)
+
+
 def fit(
-    run: Run, state: State, *, epochs: int, chunk_steps: int = 0
+    run: Run,
+    programs: Programs,
+    state: State,
+    *,
+    epochs: int,
+    chunk_steps: int = 0,
 ) -> Iterator[Progress]:
     """Train from a state to the end of an epoch.
 
     Args:
       run: of `prepare`.
+      programs: of `compile_programs`.
       state: of `start`, or any that was yielded; it is consumed.
       epochs: the last epoch, counted from the first step of all.
       chunk_steps: steps per compiled call; 0: as many as take `SECONDS`.
@@ -184,7 +214,6 @@ def fit(
     Raises:
       Diverged: after the record of an epoch whose loss is not finite.
     """
-    programs = compile_programs(run, state)
     pace = Pace(chunk_steps)
     per_epoch = steps_of(run.samples, run.batch_size)
     done = int(state.step)
@@ -214,30 +243,6 @@ def fit(
                 f"{record.objective} (over the samples scored: {record.train_loss}).",
                 done,
             )
-
-
-class Programs(NamedTuple):
-    """The compiled programs of a run."""
-
-    chunk: Chunk
-    order: Callable[[jax.Array, Any], tuple[jax.Array, jax.Array]]
-    score: Callable[[State, Samples, Samples | None], Any]
-
-
-def compile_programs(run: Run, state: State) -> Programs:
-    """Trace what a run needs, and compile it side by side; the chunks of a stream are
-    compiled when the first has come."""
-    chunk = jax.jit(make_chunk(run.step), donate_argnums=0)
-    order = jax.jit(partial(shuffled, samples=run.samples, batch_size=run.batch_size))
-    score = jax.jit(partial(_scores, run.step))
-    one = np.int32(1)
-    lowered = [order.lower(run.key, one), score.lower(state, run.seen, run.validation)]
-    if isinstance(run.train, Samples):
-        rows = Epoch(*run.train, *jax.eval_shape(order, run.key, one), one)
-        lowered.append(chunk.lower(state, run.key, rows, one))
-    with ThreadPoolExecutor() as pool:
-        order, score, *chunks = pool.map(lambda each: each.compile(), lowered)
-    return Programs(chunks[0] if chunks else chunk, order, score)
 
 
 class Pace:

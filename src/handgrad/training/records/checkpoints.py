@@ -15,6 +15,7 @@ import jax
 import numpy as np
 from safetensors.numpy import load, save
 
+from handgrad.training.engine.fit import Progress
 from handgrad.training.records.files import replace_file
 from handgrad.training.settings import Records
 
@@ -30,35 +31,35 @@ class Unreadable(Exception):
 class Checkpointer:
     """Writes the checkpoints of a run when they are due, and reads the newest."""
 
-    def __init__(self, folder: Path, settings: Records) -> None:
+    def __init__(self, folder: Path, settings: Records, per_epoch: int) -> None:
         self.folder, self.settings = folder / FOLDER, settings
+        self.per_epoch = per_epoch  # steps
         self.folder.mkdir(exist_ok=True)
         self._written, self._epochs = time.monotonic(), 0
 
     def __call__(
-        self, steps: int, tree: Any, *, ended: bool, best: int, now: bool
+        self, progress: Progress, tree: Any, *, best: int, now: bool
     ) -> None:
         """Write a checkpoint if it is due.
 
         Args:
-          steps: done; names the file.
-          tree: a pytree of arrays; keys of PRNGs too.
-          ended: whether an epoch has just ended.
-          best: the steps that the best epoch so far ended with; the checkpoint of it is
-            kept besides the last ones.
+          progress: of `fit`.
+          tree: what to keep: a pytree of arrays; keys of PRNGs too.
+          best: the best epoch so far, whose checkpoint is kept besides the last ones.
           now: whether it is due in any case.
 
         Raises:
           OSError: for what the disk or the folder refuses; older checkpoints stay.
         """
+        ended = progress.record is not None
         self._epochs += ended
         every = self.settings.checkpoint_epochs
         seconds = time.monotonic() - self._written
         due = ended and 0 < every <= self._epochs
         if due or now or seconds >= self.settings.checkpoint_seconds:
-            _write(self.folder / _name(steps), tree)
+            _write(self.folder / _name(progress.steps), tree)
             self._written, self._epochs = time.monotonic(), 0
-            self._forget(_name(best))
+            self._forget(_name(best * self.per_epoch))
 
     def newest(self, template: Any, warn: Callable[[str], None]) -> Any:
         """The newest checkpoint that can be read.
