@@ -87,7 +87,7 @@ def settings(optimizer: str, stream: str, folder: Path) -> Settings:
         model=Model(hidden=(64, 64), hidden_dropout=0.1),
         optimizer=Optimizer(optimizer, 1e-2, dict(ARGUMENTS.get(optimizer, {}))),
         training=Training(epochs=8, batch_size=16, check="off", chunk_steps=8),
-        records=Records(checkpoint_seconds=0),
+        records=Records(checkpoint_seconds=1e-3),
     )
 
 

@@ -108,11 +108,13 @@ def fit_scaling(how: str, divisor: float, x: Any, moments: Moments) -> Scaling:
       moments: of x.
 
     Returns:
-      A scaling whose divisor is 1 for features that are constant.
+      A scaling; the divisor of a constant is 1.
     """
     shift, width = np.zeros_like(moments.mean), np.ones_like(moments.mean)
     if how == "standard":
-        shift, width = moments.mean, np.sqrt(moments.squares / moments.samples)
+        deviation = np.sqrt(moments.squares / moments.samples)
+        varies = moments.low < moments.high  # rounding makes a deviation of a constant
+        shift, width = moments.mean, np.where(varies, deviation, 0)
     elif how == "global":
         shift, width = _over_all(moments)
     elif how == "minmax":
@@ -121,9 +123,10 @@ def fit_scaling(how: str, divisor: float, x: Any, moments: Moments) -> Scaling:
         shift, width = _quartiles(x, moments)
     elif how == "constant":
         width = width * divisor
-    width = np.where(moments.low < moments.high, width, 1).astype(np.float32)
+    width = width.astype(np.float32)
     clip = np.float32(3) if how == "robust" else None
-    return Scaling(shift.astype(np.float32), np.where(width > 0, width, 1), clip)
+    one = np.float32(1)
+    return Scaling(shift.astype(np.float32), np.where(width > 0, width, one), clip)
 
 
 def _over_all(moments: Moments) -> tuple[np.ndarray, np.ndarray]:

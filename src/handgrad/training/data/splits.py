@@ -53,8 +53,8 @@ def split_rows(
         label = poor[0]
         raise TrainingError(
             f"`{key}` must leave samples of every class on both sides, got {share}, "
-            f"which of the {counts[label]} samples of label {label} holds out "
-            f"{held[label]}. Choose another share, or join classes."
+            f"which holds out {held[label]} of the {counts[label]} samples of label "
+            f"{label}. Choose another share, or join classes."
         )
     shuffled = np.random.default_rng(seed).permutation(len(y))
     by_class = shuffled[np.argsort(y[shuffled], kind="stable")]

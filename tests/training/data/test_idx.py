@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from handgrad.training import TrainingError
-from handgrad.training.idx import read_idx, read_idx_folder
+from handgrad.training.data.idx import read_idx, read_idx_folder
 
 IMAGES = np.arange(2 * 3 * 4, dtype="u1").reshape(2, 3, 4)
 LABELS = np.array([1, 0], dtype="u1")
@@ -141,7 +141,7 @@ def test_files_that_do_not_fit_each_other_are_refused(
 
 
 def test_the_files_of_mnist() -> None:
-    folder = Path(__file__).parents[3] / "shared" / "data" / "mnist"
+    folder = Path(__file__).parents[4] / "shared" / "data" / "mnist"
     if not folder.is_dir():
         pytest.skip("the four files of MNIST are not beside the checkout")
     files = read_idx_folder(folder)
