@@ -19,6 +19,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import tyro
 from rich.console import Console
@@ -86,14 +87,16 @@ def settings(optimizer: str, stream: str, folder: Path) -> Settings:
         data=Data(source="npy", path=str(folder), stream=stream),  # pyright: ignore[reportArgumentType]
         model=Model(hidden=(64, 64), hidden_dropout=0.1),
         optimizer=Optimizer(optimizer, 1e-2, dict(ARGUMENTS.get(optimizer, {}))),
-        training=Training(epochs=8, batch_size=16, check="off", chunk_steps=8),
+        training=Training(epochs=12, batch_size=16, check="off", chunk_steps=8),
         records=Records(checkpoint_seconds=1e-3),
     )
 
 
 def run_to_end(made: Settings, root: Path) -> float:
-    """Train in a process of its own; the seconds it took."""
-    process, began = start(made, root), time.monotonic()
+    """Train in a process of its own; the seconds from its first checkpoint on."""
+    process = start(made, root)
+    wait_for_another(root / made.name / "checkpoints", process)
+    began = time.monotonic()
     process.join()
     if process.exitcode:
         raise SystemExit(f"the run ended with {process.exitcode}")
@@ -108,11 +111,9 @@ def run_with_kills(
     killed = 0
     checkpoints = root / made.name / "checkpoints"
     while killed < kills:
-        before = newest(checkpoints)
         process = start(made, root)
-        while process.is_alive() and newest(checkpoints) == before:
-            time.sleep(0.01)
-        process.join(chance.uniform(0, seconds / kills / 2))
+        wait_for_another(checkpoints, process)
+        process.join(chance.uniform(0, seconds / kills))
         if not process.is_alive():
             return killed
         process.kill()
@@ -122,12 +123,19 @@ def run_with_kills(
     return killed
 
 
+def wait_for_another(checkpoints: Path, process: Any) -> None:
+    """Until the process has written a checkpoint, or ended."""
+    before = newest(checkpoints)
+    while process.is_alive() and newest(checkpoints) == before:
+        time.sleep(0.002)
+
+
 def newest(checkpoints: Path) -> str:
     """The name of the newest checkpoint."""
     return max((path.name for path in checkpoints.glob("step-*.ckpt")), default="")
 
 
-def start(made: Settings, root: Path) -> "multiprocessing.context.SpawnProcess":
+def start(made: Settings, root: Path) -> Any:
     """A process that trains."""
     process = multiprocessing.get_context("spawn").Process(
         target=train_quietly, args=(made, root)
