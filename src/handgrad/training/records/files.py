@@ -1,0 +1,30 @@
+"""Files that are never there by half."""
+
+import os
+from pathlib import Path
+
+
+def replace_file(path: str | Path, content: bytes) -> None:
+    """Write a file so that a reader finds the old content or the new, never a part.
+
+    The content is on the disk before the name points to it, so this holds for a power
+    cut as well. What fails leaves the old file, and nothing beside it.
+
+    Args:
+      path: the file; its folder must exist.
+      content: all of it.
+
+    Raises:
+      OSError: for what the disk or the folder refuses.
+    """
+    path = Path(path)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        with partial.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise

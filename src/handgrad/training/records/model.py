@@ -1,0 +1,248 @@
+"""model.safetensors: a trained classifier with all that a prediction needs."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+import handgrad
+from handgrad.network import Layer, Params
+from handgrad.network.activations import resolve_activations
+from handgrad.training.errors import TrainingError
+from handgrad.training.records.files import replace_file
+
+FORMAT, VERSION = "handgrad.classifier", 1
+MODEL = "model.safetensors"
+_NUMBERS_AT_ONCE = 2**24  # 64 MiB of float32
+_BROKEN = (
+    *(safetensors.SafetensorError, ValueError, TypeError, KeyError),
+    *(AttributeError, RecursionError),
+)
+
+
+class Scaling(NamedTuple):
+    """From raw features to the network's inputs: z = (x - center) / scale."""
+
+    center: np.ndarray  # (n_0,)
+    scale: np.ndarray  # (n_0,), positive
+    smooth_clip: bool = False  # then z / sqrt(1 + (z / 3)^2), which stays in (-3, 3)
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """A network, the scaling in front of it, and the names around it.
+
+    Example::
+
+        model = load_model("runs/digits/model.safetensors")
+        model.classes[model.predict_proba(x)[0].argmax()]
+    """
+
+    params: Params  # numpy or JAX arrays
+    activation: str | tuple[str, ...]  # a name, or one per hidden layer
+    classes: tuple[str, ...]  # C names
+    features: tuple[str, ...]  # names of the columns; () where they have none
+    image_shape: tuple[int, ...] | None  # (height, width) or (height, width, channels)
+    scaling: Scaling
+    encoder: dict[str, Any] | None = None  # from a table's columns to features
+
+    def predict_proba(self, x: np.ndarray) -> np.ndarray:
+        """The probability of each class, in batches of bounded memory.
+
+        Args:
+          x: (m, n_0) or (m, height, width), any number type, not scaled; also mapped
+            from a file, of which a batch is read at a time.
+
+        Returns:
+          (m, C), rows summing to 1.
+
+        Raises:
+          TrainingError: for samples of another size.
+        """
+        sizes = layer_sizes(self.params)
+        if x.ndim < 2 or int(np.prod(x.shape[1:])) != sizes[0]:
+            raise TrainingError(
+                f"`x` must hold samples of {sizes[0]} features, got {x.shape}."
+            )
+        most = max(1, _NUMBERS_AT_ONCE // sum(sizes))
+        rows = min(most, 1 << (len(x) - 1).bit_length())  # few sizes, few programs
+        found = np.empty((len(x), sizes[-1]), self._dtype)
+        for start in range(0, len(x), rows):
+            batch = np.asarray(x[start : start + rows]).reshape(-1, sizes[0])
+            padded = np.pad(batch, ((0, rows - len(batch)), (0, 0)))
+            values = _program(
+                self.params,
+                self.scaling[:2],
+                padded,
+                activation=self.activation,
+                smooth_clip=self.scaling.smooth_clip,
+            )
+            found[start : start + rows] = values[: len(batch)]
+        return found
+
+    @property
+    def _dtype(self) -> Any:
+        return np.result_type(self.params[0].weight.dtype, np.float32)
+
+
+def probabilities(
+    params: Params,
+    center_and_scale: tuple[Any, Any],
+    x: Any,
+    *,
+    activation: str | tuple[str, ...],
+    smooth_clip: bool,
+) -> jax.Array:
+    """From raw features (m, n_0) to probabilities (m, C), to be traced."""
+    dtype = jnp.result_type(params[0].weight.dtype, jnp.float32)
+    center, scale = center_and_scale
+    z = (x.astype(dtype) - center) / scale
+    if smooth_clip:
+        z = z / jnp.sqrt(1 + jnp.square(z / 3))
+    inputs = z.astype(params[0].weight.dtype)
+    return handgrad.predict_proba(params, inputs, activation=activation)
+
+
+_program = partial(jax.jit, static_argnames=("activation", "smooth_clip"))(
+    probabilities
+)
+
+
+def layer_sizes(params: Params) -> tuple[int, ...]:
+    """(n_0, n_1, ..., C)."""
+    return (params[0].weight.shape[0], *(layer.bias.shape[0] for layer in params))
+
+
+def save_model(path: str | Path, model: Classifier) -> None:
+    """Write a safetensors file, whole or not at all.
+
+    It holds layers.k.weight (n_{k-1}, n_k) and layers.k.bias (n_k,) for k = 1 ... L,
+    the arrays of the scaling, and in its metadata the rest as JSON.
+
+    Args:
+      path: where to; what stood there is replaced.
+      model: of which nothing is lost, to the last bit.
+
+    Raises:
+      TrainingError: for an activation that is not a name.
+      OSError: as `replace_file`.
+    """
+    names = model.activation
+    if not (isinstance(names, str) or all(isinstance(name, str) for name in names)):
+        raise TrainingError(
+            f"`activation` must be names of handgrad.ACTIVATIONS to be saved, got "
+            f"{names!r}. Save the parameters yourself, or name an activation."
+        )
+    rest = {
+        "activation": names,
+        "classes": model.classes,
+        "features": model.features,
+        "image_shape": model.image_shape,
+        "encoder": model.encoder,
+    }
+    metadata = {"format": FORMAT, "version": str(VERSION), "rest": json.dumps(rest)}
+    content = safetensors.numpy.save(_tensors(model), metadata)
+    replace_file(path, content)
+
+
+def load_model(path: str | Path) -> Classifier:
+    """Read what `save_model` wrote; nothing in the file is run.
+
+    Args:
+      path: the file.
+
+    Returns:
+      The classifier, its arrays numpy's.
+
+    Raises:
+      TrainingError: for a file that is missing, cut off, of another kind or version, or
+        whose parts do not fit each other.
+    """
+    try:
+        with safetensors.safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            _check_format(metadata)
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        return _model(tensors, json.loads(metadata["rest"]))
+    except OSError as error:
+        reason = error.strerror or "no such file"
+        raise TrainingError(
+            f"`model` must be a file that can be read, got {path}: {reason}."
+        ) from error
+    except _BROKEN as error:
+        raise TrainingError(
+            f"`model` must be a classifier that handgrad saved, got {path}: {error}"
+        ) from error
+
+
+def _tensors(model: Classifier) -> dict[str, np.ndarray]:
+    arrays: dict[str, Any] = {}
+    for k, layer in enumerate(model.params, start=1):
+        arrays[f"layers.{k}.weight"] = layer.weight
+        arrays[f"layers.{k}.bias"] = layer.bias
+    for name, value in model.scaling._asdict().items():
+        arrays[f"scaling.{name}"] = value
+    return {name: np.asarray(value, order="C") for name, value in arrays.items()}
+
+
+def _check_format(metadata: Mapping[str, str]) -> None:
+    kind, version = metadata.get("format"), metadata.get("version", "")
+    if kind != FORMAT:
+        raise ValueError(f"its format is {kind!r}, not {FORMAT!r}.")
+    if version != str(VERSION):
+        raise ValueError(
+            f"its version is {version!r} and this handgrad reads {VERSION}. "
+            "Read it with the handgrad that wrote it."
+        )
+
+
+def _model(tensors: dict[str, np.ndarray], rest: dict[str, Any]) -> Classifier:
+    layers = sum(name.endswith(".bias") for name in tensors)
+    params = tuple(
+        Layer(tensors[f"layers.{k}.weight"], tensors[f"layers.{k}.bias"])
+        for k in range(1, layers + 1)
+    )
+    scaling = {
+        name.removeprefix("scaling."): value if value.ndim else value.item()
+        for name, value in tensors.items()
+        if name.startswith("scaling.")
+    }
+    activation, shape = rest["activation"], rest["image_shape"]
+    model = Classifier(
+        params,
+        activation if isinstance(activation, str) else tuple(activation),
+        tuple(map(str, rest["classes"])),
+        tuple(map(str, rest["features"])),
+        None if shape is None else tuple(map(int, shape)),
+        Scaling(**scaling),
+        rest["encoder"],
+    )
+    _check_fit(model)
+    return model
+
+
+def _check_fit(model: Classifier) -> None:
+    """The parts fit each other, or ValueError."""
+    resolve_activations(model.activation, len(model.params) - 1)
+    sizes = layer_sizes(model.params)
+    for k, layer in enumerate(model.params, start=1):
+        if layer.weight.shape != sizes[k - 1 : k + 1] or layer.bias.ndim != 1:
+            raise ValueError(f"layer {k} has a weight of shape {layer.weight.shape}.")
+    features, image = len(model.features), model.image_shape
+    fitting = {
+        "classes": len(model.classes) == sizes[-1],
+        "features": features in (0, sizes[0]) or model.encoder is not None,
+        "image_shape": image is None or int(np.prod(image)) == sizes[0],
+        "scaling": all(a.shape == sizes[:1] for a in model.scaling[:2]),
+    }
+    for name, fits in fitting.items():
+        if not fits:
+            raise ValueError(f"{name} does not fit layers of {sizes} units.")

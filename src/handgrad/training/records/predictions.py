@@ -1,0 +1,107 @@
+"""predictions.npz: what the classifier made of every sample it did not train on."""
+
+import io
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from handgrad.training.errors import TrainingError
+from handgrad.training.records.files import replace_file
+from handgrad.training.records.model import Classifier
+
+PREDICTIONS = "predictions.npz"
+MOST_MISTAKES = 30
+
+
+class Samples(NamedTuple):
+    """Samples as they came, with where they came from."""
+
+    x: np.ndarray  # (m, n_0), not scaled
+    y: np.ndarray  # (m,), integers 0 ... C-1
+    rows: np.ndarray  # (m,), integers: the row of each in its source, from 0
+
+
+class Predictions(NamedTuple):
+    """A line per sample; and the inputs of the worst mistakes, to be looked at."""
+
+    part: np.ndarray  # (m,), strings: "validation", "test"
+    row: np.ndarray  # (m,), the row in the source, from 0
+    true: np.ndarray  # (m,), labels 0 ... C-1
+    predicted: np.ndarray  # (m,), labels 0 ... C-1
+    probabilities: np.ndarray  # (m, C)
+    classes: np.ndarray  # (C,), strings
+    mistakes: np.ndarray  # (k,), indices into the above, the worst first
+    mistake_inputs: np.ndarray  # (k, n_0), not scaled
+
+    def of(self, part: str) -> "Predictions":
+        """Those of one part alone; mistakes are then indices into that part."""
+        chosen = np.flatnonzero(self.part == part)
+        kept = np.isin(self.mistakes, chosen)
+        lines = (array[chosen] for array in self[:5])
+        mistakes = np.searchsorted(chosen, self.mistakes[kept])
+        return Predictions(*lines, self.classes, mistakes, self.mistake_inputs[kept])
+
+
+def predict(model: Classifier, parts: Mapping[str, Samples]) -> Predictions:
+    """The predictions of a classifier for the parts of a data set.
+
+    Args:
+      model: trained.
+      parts: by name, in the order in which they are to stand.
+
+    Returns:
+      Predictions, with the 30 worst mistakes of each part: those whose true class got
+      the lowest probability.
+    """
+    probabilities = [model.predict_proba(samples.x) for samples in parts.values()]
+    chosen = [
+        worst_mistakes(samples.y, found)
+        for samples, found in zip(parts.values(), probabilities, strict=True)
+    ]
+    starts = np.cumsum([0, *(len(samples.y) for samples in parts.values())])
+    together = np.concatenate(probabilities)
+    return Predictions(
+        np.repeat(list(parts), [len(samples.y) for samples in parts.values()]),
+        np.concatenate([samples.rows for samples in parts.values()]),
+        np.concatenate([samples.y for samples in parts.values()]),
+        together.argmax(axis=1),
+        together,
+        np.array(model.classes, dtype=np.str_),
+        np.concatenate([i + start for i, start in zip(chosen, starts, strict=False)]),
+        np.concatenate(
+            [s.x[i].reshape(len(i), -1) for s, i in zip(parts.values(), chosen, strict=True)]
+        ),
+    )
+
+
+def worst_mistakes(true: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+    """Where the predicted class is wrong, the lowest probability of the true one first:
+    at most 30 indices."""
+    wrong = np.flatnonzero(probabilities.argmax(axis=1) != true)
+    order = np.argsort(probabilities[wrong, true[wrong]], kind="stable")
+    return wrong[order[:MOST_MISTAKES]]
+
+
+def save_predictions(path: str | Path, predictions: Predictions) -> None:
+    """Write predictions.npz, which numpy alone can read; whole or not at all."""
+    content = io.BytesIO()
+    np.savez_compressed(content, **predictions._asdict())
+    replace_file(path, content.getvalue())
+
+
+def load_predictions(path: str | Path) -> Predictions:
+    """Read what `save_predictions` wrote; pickles are refused.
+
+    Raises:
+      TrainingError: for a file that is missing, broken or of another kind.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return Predictions(**{name: arrays[name] for name in Predictions._fields})
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise TrainingError(
+            f"`predictions` must be a file that handgrad saved, got {path}: {error}"
+        ) from error

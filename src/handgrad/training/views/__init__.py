@@ -1,0 +1,1 @@
+"""What people look at: terminal, pictures, page; each reads the records alone."""
