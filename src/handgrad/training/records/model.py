@@ -3,21 +3,20 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import safetensors
 import safetensors.numpy
 
 import handgrad
-from handgrad.network import Layer, Params
+from handgrad.network import Params, as_params
 from handgrad.network.activations import resolve_activations
 from handgrad.training.errors import TrainingError
 from handgrad.training.records.files import replace_file
+from handgrad.training.records.scaling import Scaling, scale
 
 FORMAT, VERSION = "handgrad.classifier", 1
 MODEL = "model.safetensors"
@@ -26,14 +25,6 @@ _BROKEN = (
     *(safetensors.SafetensorError, ValueError, TypeError, KeyError),
     *(AttributeError, RecursionError),
 )
-
-
-class Scaling(NamedTuple):
-    """From raw features to the network's inputs: z = (x - center) / scale."""
-
-    center: np.ndarray  # (n_0,)
-    scale: np.ndarray  # (n_0,), positive
-    smooth_clip: bool = False  # then z / sqrt(1 + (z / 3)^2), which stays in (-3, 3)
 
 
 @dataclass(frozen=True)
@@ -46,10 +37,10 @@ class Classifier:
         model.classes[model.predict_proba(x)[0].argmax()]
     """
 
-    params: Params  # numpy or JAX arrays
+    params: Params  # of JAX or numpy arrays
     activation: str | tuple[str, ...]  # a name, or one per hidden layer
     classes: tuple[str, ...]  # C names
-    features: tuple[str, ...]  # names of the columns; () where they have none
+    features: tuple[str, ...]  # n_0 names; () where they have none
     image_shape: tuple[int, ...] | None  # (height, width) or (height, width, channels)
     scaling: Scaling
     encoder: dict[str, Any] | None = None  # from a table's columns to features
@@ -74,46 +65,31 @@ class Classifier:
             )
         most = max(1, _NUMBERS_AT_ONCE // sum(sizes))
         rows = min(most, 1 << (len(x) - 1).bit_length())  # few sizes, few programs
-        found = np.empty((len(x), sizes[-1]), self._dtype)
+        found = np.empty((len(x), sizes[-1]), np.float32)
         for start in range(0, len(x), rows):
             batch = np.asarray(x[start : start + rows]).reshape(-1, sizes[0])
             padded = np.pad(batch, ((0, rows - len(batch)), (0, 0)))
             values = _program(
-                self.params,
-                self.scaling[:2],
-                padded,
-                activation=self.activation,
-                smooth_clip=self.scaling.smooth_clip,
+                self.params, self.scaling, padded, activation=self.activation
             )
             found[start : start + rows] = values[: len(batch)]
         return found
 
-    @property
-    def _dtype(self) -> Any:
-        return np.result_type(self.params[0].weight.dtype, np.float32)
-
 
 def probabilities(
     params: Params,
-    center_and_scale: tuple[Any, Any],
-    x: Any,
+    scaling: Scaling,
+    x: jax.Array,
     *,
     activation: str | tuple[str, ...],
-    smooth_clip: bool,
 ) -> jax.Array:
-    """From raw features (m, n_0) to probabilities (m, C), to be traced."""
-    dtype = jnp.result_type(params[0].weight.dtype, jnp.float32)
-    center, scale = center_and_scale
-    z = (x.astype(dtype) - center) / scale
-    if smooth_clip:
-        z = z / jnp.sqrt(1 + jnp.square(z / 3))
-    inputs = z.astype(params[0].weight.dtype)
-    return handgrad.predict_proba(params, inputs, activation=activation)
+    """From raw features (m, n_0) to probabilities (m, C), float32, to be traced."""
+    inputs = scale(scaling, x).astype(params[0].weight.dtype)
+    found = handgrad.predict_proba(params, inputs, activation=activation)
+    return found.astype(np.float32)
 
 
-_program = partial(jax.jit, static_argnames=("activation", "smooth_clip"))(
-    probabilities
-)
+_program = jax.jit(probabilities, static_argnames="activation")
 
 
 def layer_sizes(params: Params) -> tuple[int, ...]:
@@ -160,7 +136,7 @@ def load_model(path: str | Path) -> Classifier:
       path: the file.
 
     Returns:
-      The classifier, its arrays numpy's.
+      The classifier, its parameters JAX arrays.
 
     Raises:
       TrainingError: for a file that is missing, cut off, of another kind or version, or
@@ -189,7 +165,8 @@ def _tensors(model: Classifier) -> dict[str, np.ndarray]:
         arrays[f"layers.{k}.weight"] = layer.weight
         arrays[f"layers.{k}.bias"] = layer.bias
     for name, value in model.scaling._asdict().items():
-        arrays[f"scaling.{name}"] = value
+        if value is not None:
+            arrays[f"scaling.{name}"] = value
     return {name: np.asarray(value, order="C") for name, value in arrays.items()}
 
 
@@ -206,12 +183,12 @@ def _check_format(metadata: Mapping[str, str]) -> None:
 
 def _model(tensors: dict[str, np.ndarray], rest: dict[str, Any]) -> Classifier:
     layers = sum(name.endswith(".bias") for name in tensors)
-    params = tuple(
-        Layer(tensors[f"layers.{k}.weight"], tensors[f"layers.{k}.bias"])
+    params = as_params(
+        (tensors[f"layers.{k}.weight"], tensors[f"layers.{k}.bias"])
         for k in range(1, layers + 1)
     )
     scaling = {
-        name.removeprefix("scaling."): value if value.ndim else value.item()
+        name.removeprefix("scaling."): value
         for name, value in tensors.items()
         if name.startswith("scaling.")
     }
@@ -233,15 +210,12 @@ def _check_fit(model: Classifier) -> None:
     """The parts fit each other, or ValueError."""
     resolve_activations(model.activation, len(model.params) - 1)
     sizes = layer_sizes(model.params)
-    for k, layer in enumerate(model.params, start=1):
-        if layer.weight.shape != sizes[k - 1 : k + 1] or layer.bias.ndim != 1:
-            raise ValueError(f"layer {k} has a weight of shape {layer.weight.shape}.")
-    features, image = len(model.features), model.image_shape
+    image, scaling = model.image_shape, model.scaling
     fitting = {
         "classes": len(model.classes) == sizes[-1],
-        "features": features in (0, sizes[0]) or model.encoder is not None,
+        "features": len(model.features) in (0, sizes[0]),
         "image_shape": image is None or int(np.prod(image)) == sizes[0],
-        "scaling": all(a.shape == sizes[:1] for a in model.scaling[:2]),
+        "scaling": scaling.shift.shape == scaling.divisor.shape == sizes[:1],
     }
     for name, fits in fitting.items():
         if not fits:

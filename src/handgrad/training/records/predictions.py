@@ -40,9 +40,16 @@ class Predictions(NamedTuple):
         """Those of one part alone; mistakes are then indices into that part."""
         chosen = np.flatnonzero(self.part == part)
         kept = np.isin(self.mistakes, chosen)
-        lines = (array[chosen] for array in self[:5])
-        mistakes = np.searchsorted(chosen, self.mistakes[kept])
-        return Predictions(*lines, self.classes, mistakes, self.mistake_inputs[kept])
+        return Predictions(
+            self.part[chosen],
+            self.row[chosen],
+            self.true[chosen],
+            self.predicted[chosen],
+            self.probabilities[chosen],
+            self.classes,
+            np.searchsorted(chosen, self.mistakes[kept]),
+            self.mistake_inputs[kept],
+        )
 
 
 def predict(model: Classifier, parts: Mapping[str, Samples]) -> Predictions:
@@ -72,7 +79,10 @@ def predict(model: Classifier, parts: Mapping[str, Samples]) -> Predictions:
         np.array(model.classes, dtype=np.str_),
         np.concatenate([i + start for i, start in zip(chosen, starts, strict=False)]),
         np.concatenate(
-            [s.x[i].reshape(len(i), -1) for s, i in zip(parts.values(), chosen, strict=True)]
+            [
+                s.x[i].reshape(len(i), -1)
+                for s, i in zip(parts.values(), chosen, strict=True)
+            ]
         ),
     )
 

@@ -20,37 +20,42 @@ def confusion_matrix(predictions: Predictions) -> Figure:
       predictions: of one part.
 
     Returns:
-      The figure: row true, column predicted. Shades are shares of a row, spread so that
-      rare mistakes show. It grows with the classes, so that every name can be read; from
-      150 on, names are left out.
+      The figure: row true, column predicted. Shades are shares of a row, spread so
+      that rare mistakes show. It grows with the classes, so that every name can be
+      read; beyond 150, names are left out.
     """
     counts = scores.confusion_counts(predictions)
     classes = len(counts)
-    cell = 0.42 if classes <= 20 else 0.2 if classes <= 50 else 0.17
     named = classes <= _MOST_NAMED_CLASSES
-    names = [short(name, 18) for name in predictions.classes]
-    margin = 0.9 + (0.085 * max(map(len, names)) if named else 0.4)
-    size = max(2.4, cell * classes if named else 8) + margin
-    figure = Figure(figsize=(size + 0.9, size), layout="constrained")
+    cell = 0.42 if classes <= 20 else 0.2 if classes <= 50 else 0.12
+    size = max(2, cell * classes) if named else 9
+    figure = Figure(figsize=(size + 2, size + 2), layout="constrained")
     ax = figure.subplots()
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     image = ax.imshow(shares, cmap="Blues", norm=PowerNorm(0.5, 0, 1))
-    bar = figure.colorbar(image, shrink=min(0.8, 4 / size), label="share of the true class")
-    bar.outline.set_visible(False)  # pyright: ignore
     ax.set(xlabel="predicted class", ylabel="true class")
+    place = {"location": "top", "shrink": min(0.8, 4 / size), "anchor": (0, 0)}
+    bar = figure.colorbar(image, ticks=[0, 0.05, 0.2, 0.5, 1], aspect=30, **place)
+    bar.ax.tick_params(labelsize=8)
+    bar.set_label("share of the true class", fontsize=9)
     if named:
-        _name(ax, names)
-    if np.count_nonzero(counts) <= _MOST_NUMBERS and named:
-        _write_counts(ax, counts, shares, 9 if classes <= 20 else 5)
+        _name(ax, predictions)
+        if np.count_nonzero(counts) <= _MOST_NUMBERS:
+            _write_counts(ax, counts, shares, 9 if classes <= 20 else 50 * cell / 2)
     return figure
 
 
-def _name(ax: Axes, names: list[str]) -> None:
-    size = 10 if len(names) <= 20 else 7
-    upright = max(map(len, names)) > 3
+def _name(ax: Axes, predictions: Predictions) -> None:
+    """Names along both axes; with their numbers where they do not fit whole."""
+    names = [str(name) for name in predictions.classes]
+    labels = [short(name, 16) for name in names]
+    if max(map(len, names)) > 16:
+        labels = [f"{k} {short(name, 16)}" for k, name in enumerate(names)]
+    size = 10 if len(names) <= 20 else 7 if len(names) <= 50 else 6
+    upright = max(map(len, labels)) > 3
     places = range(len(names))
-    ax.set_xticks(places, names, rotation=90 if upright else 0, fontsize=size)
-    ax.set_yticks(places, names, fontsize=size)
+    ax.set_xticks(places, labels, rotation=90 if upright else 0, fontsize=size)
+    ax.set_yticks(places, labels, fontsize=size)
 
 
 def _write_counts(
@@ -87,11 +92,11 @@ def calibration(predictions: Predictions) -> Figure:
     upper.plot(found.confidence, found.accuracy, "o-", color=COLOURS[0], label="found")
     upper.set(ylabel="share that was right", ylim=(-0.03, 1.03), xlim=(0, 1))
     upper.set_title(f"Expected calibration error {found.error:.4f}")
-    edges = np.linspace(0, 1, len(found.count) + 1)
-    lower.stairs(found.count, edges, fill=True, color=COLOURS[0], alpha=0.5)
+    edges = np.linspace(0, 1, len(found.counts) + 1)
+    lower.stairs(found.counts, edges, fill=True, color=COLOURS[0], alpha=0.5)
     lower.set(xlabel="probability of the predicted class", ylabel="samples")
-    lower.set_ylim(0, max(1, 1.1 * found.count.max()))
+    lower.set_ylim(0, max(1, 1.1 * found.counts.max()))
     for ax in (upper, lower):
         ax.grid(alpha=0.2)
-    upper.legend(loc="upper left")
+    upper.legend(loc="lower right")
     return figure

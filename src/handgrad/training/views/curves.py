@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 from handgrad.training.records.metrics import EpochRecord, best_record
 from handgrad.training.views.style import COLOURS, short
@@ -38,7 +39,7 @@ def learning_curves(runs: Runs) -> Figure:
     rate.set(title="Learning rate", ylabel="per step")
     for ax in (loss, accuracy, rate):
         ax.set_xlabel("epoch")
-        ax.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
+        ax.xaxis.set_major_locator(_whole())
         ax.grid(alpha=0.2)
     _legend(figure, accuracy)
     return figure
@@ -48,7 +49,7 @@ def _draw(ax: Axes, runs: Runs, what: str) -> None:
     if len(runs) == 1:
         records = next(iter(runs.values()))
         _line(ax, records, f"train_{what}", 0, "training")
-        _line(ax, records, f"validation_{what}", 1, "validation")
+        _line(ax, records, f"validation_{what}", 1, "validation", "--")
         _mark_best(ax, records, what, 1)
         return
     for number, (name, records) in enumerate(runs.items()):
@@ -57,16 +58,20 @@ def _draw(ax: Axes, runs: Runs, what: str) -> None:
 
 
 def _line(
-    ax: Axes, records: Sequence[EpochRecord], field: str, number: int, name: str
+    ax: Axes,
+    records: Sequence[EpochRecord],
+    field: str,
+    number: int,
+    name: str,
+    dashes: str = "",
 ) -> None:
     values = np.array([getattr(record, field) for record in records], dtype=float)
     values[~np.isfinite(values)] = np.nan
-    dashes = _DASHES[number // len(COLOURS) % len(_DASHES)]
     ax.plot(
         [record.epoch for record in records],
         values,
         color=COLOURS[number % len(COLOURS)],
-        linestyle="--" if field.startswith("validation") and name == "validation" else dashes,
+        linestyle=dashes or _DASHES[number // len(COLOURS) % len(_DASHES)],
         linewidth=1.5,
         marker="o" if len(records) <= 20 else "",
         markersize=3,
@@ -83,20 +88,28 @@ def _mark_best(
         ax.plot(best.epoch, value, "o", color=COLOURS[number % len(COLOURS)])
 
 
+def _whole() -> MaxNLocator:
+    return MaxNLocator(integer=True, steps=[1, 2, 5, 10], min_n_ticks=1)
+
+
 def _logarithmic(ax: Axes) -> None:
-    """A log axis where all that is drawn is above 0, else a plain one from 0."""
+    """A log axis for what spans a factor of 10 and is above 0."""
     values = np.concatenate([np.ravel(line.get_ydata()) for line in ax.lines] or [[]])
     values = values[np.isfinite(values)]
-    if values.size and values.min() > 0:
+    if values.size and 0 < 10 * values.min() < values.max():
         ax.set_yscale("log")
+        ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        ax.yaxis.set_major_formatter("{x:g}")
+        ax.yaxis.set_minor_locator(NullLocator())
 
 
 def _legend(figure: Figure, ax: Axes) -> None:
+    """The names under the panels; of many, the first ones."""
     handles, labels = ax.get_legend_handles_labels()
-    if len(labels) > _MOST_NAMED:
-        more = len(labels) - _MOST_NAMED + 1
-        handles, labels = handles[:_MOST_NAMED], [*labels[: _MOST_NAMED - 1], f"and {more} more"]
-        handles[-1] = handles[-1].__class__([], [], linestyle="none")
+    more = len(labels) - _MOST_NAMED
+    if more > 0:
+        handles = [*handles[:_MOST_NAMED], Line2D([], [], linestyle="none")]
+        labels = [*labels[:_MOST_NAMED], f"and {more} more"]
     if labels:
-        columns = min(len(labels), 4)
+        columns = min(len(labels), 5)
         figure.legend(handles, labels, loc="outside lower center", ncols=columns)

@@ -8,7 +8,7 @@ from handgrad.training.records.predictions import Predictions
 from handgrad.training.views.style import short
 
 _COLUMNS = 10
-_MOST_UNITS = 50
+_MOST_UNITS = 40
 _MOST_FEATURES = 40
 
 
@@ -44,7 +44,7 @@ def first_layer(model: Classifier) -> Figure:
       model: trained.
 
     Returns:
-      The figure. At most 50 units, those of the largest weights first; of a table at
+      The figure. At most 40 units, those of the largest weights first; of a table at
       most 40 features, likewise.
     """
     weight = np.asarray(model.params[0].weight, np.float32)
@@ -100,7 +100,7 @@ def _grid(count: int, columns: int, cell: tuple[float, float]) -> tuple[Figure, 
     grid = figure.subplots(rows, columns, squeeze=False).ravel().tolist()
     for number, ax in enumerate(grid):
         ax.set(xticks=[], yticks=[])
-        ax.spines[:].set_visible(False)
+        ax.spines[:].set_alpha(0.3)
         ax.set_visible(number < count)
     return figure, grid
 

@@ -3,10 +3,10 @@ apart, and ink that takes the colour of the page around it."""
 
 import io
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Iterator
+from typing import Any
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
@@ -42,7 +42,7 @@ def short(name: object, most: int = 24) -> str:
 def save_png(path: Path, draw: Callable[..., Figure], *arguments: Any) -> None:
     """Draw for a white page and write a PNG."""
     with _surroundings({}):
-        draw(*arguments).savefig(path, dpi=130)
+        draw(*arguments).savefig(path, dpi=130, bbox_inches="tight")
 
 
 def svg(draw: Callable[..., Figure], *arguments: Any) -> str:
@@ -57,13 +57,15 @@ def svg(draw: Callable[..., Figure], *arguments: Any) -> str:
     """
     text = io.StringIO()
     with _surroundings(_SVG):
-        draw(*arguments).savefig(text, format="svg", metadata={"Date": None})
+        draw(*arguments).savefig(
+            text, format="svg", bbox_inches="tight", metadata={"Date": None}
+        )
     element = text.getvalue()
     return element[element.index("<svg") :].replace(_INK, "currentColor")
 
 
 @contextmanager
-def _surroundings(settings: dict[str, Any]) -> Iterator[None]:
+def _surroundings(settings: Any) -> Iterator[None]:
     with mpl.rc_context(settings), warnings.catch_warnings():
         # A script that the font lacks: boxes in a PNG; an SVG leaves it to the browser.
         warnings.filterwarnings("ignore", "Glyph .* missing from font")

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from handgrad.network import Layer
+from handgrad.network import as_params
 from handgrad.training.records import metrics, model, predictions
+from handgrad.training.records.scaling import Scaling
 
 SETTINGS = """\
 name = "{name}"
@@ -34,16 +35,14 @@ def classifier(
     classes: Sequence[str] = (),
     features: Sequence[str] = (),
     image_shape: tuple[int, ...] | None = (2, 3),
-    scaling: model.Scaling | None = None,
+    scaling: Scaling | None = None,
     dtype: Any = np.float32,
     encoder: dict[str, Any] | None = None,
 ) -> model.Classifier:
     """Random parameters; class k of C is called by its number."""
     random = np.random.default_rng(0)
-    params = tuple(
-        Layer(
-            random.normal(size=(a, b)).astype(dtype), random.normal(size=b).astype(dtype)
-        )
+    params = as_params(
+        (random.normal(size=(a, b)).astype(dtype), random.normal(size=b).astype(dtype))
         for a, b in zip(sizes, sizes[1:], strict=False)
     )
     center = np.linspace(-1, 1, sizes[0], dtype=np.float32)
@@ -53,7 +52,7 @@ def classifier(
         tuple(classes) or tuple(map(str, range(sizes[-1]))),
         tuple(features),
         image_shape,
-        scaling or model.Scaling(center, center + 2),
+        scaling or Scaling(center, center + 2),
         encoder,
     )
 

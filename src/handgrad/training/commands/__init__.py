@@ -1,0 +1,1 @@
+"""What `handgrad predict`, `evaluate`, `report` and `export` do: parse, call, print."""

@@ -1,0 +1,170 @@
+"""What a run prints: progress while it trains, tables when it is done.
+
+Names are printed as they stand: none is read as markup, and none breaks a line.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from handgrad.training.records.metrics import EpochRecord
+from handgrad.training.views.scores import ClassScore
+
+Show = Callable[[int, EpochRecord | None], None]
+_MOST_CLASSES = 25
+_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0  # seconds
+
+
+@contextmanager
+def training_progress(
+    console: Console,
+    epochs: int,
+    steps_per_epoch: int,
+    *,
+    clock: Callable[[], float] = time.monotonic,
+) -> Iterator[Show]:
+    """Show training with its rate and the time that is left.
+
+    A terminal gets a bar. A file or pipe gets lines: the first epoch's, the last one's,
+    and between them one after a pause that doubles from a second to a minute, so a
+    short run says something and a long one not too much.
+
+    Args:
+      console: where to.
+      epochs: how many there will be at most.
+      steps_per_epoch: S.
+      clock: seconds that pass.
+
+    Yields:
+      The function to call with the steps since the run began and, as an epoch ends, its
+      record; with None in between. The rate is that since its first call, so neither
+      compilation nor what a resumed run has behind it counts.
+    """
+    pace = _Pace(epochs * steps_per_epoch, clock)
+    lines = _bar if console.is_terminal else _lines
+    with lines(console, epochs, steps_per_epoch, pace) as show:
+        yield show
+
+
+class _Pace:
+    """The rate, and the time left at that rate."""
+
+    def __init__(self, total: int, clock: Callable[[], float]) -> None:
+        self.total, self.clock = total, clock
+        self.first: tuple[int, float] | None = None
+
+    def __call__(self, steps: int) -> str:
+        now = self.clock()
+        before, began = self.first = self.first or (steps, now)
+        if steps <= before or now <= began:
+            return ""
+        rate = (steps - before) / (now - began)
+        left = in_words(max(0, self.total - steps) / rate)
+        return f"{rate:,.3g} steps/s, {left} left"
+
+
+@contextmanager
+def _bar(
+    console: Console, epochs: int, steps_per_epoch: int, pace: _Pace
+) -> Iterator[Show]:
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(20), TaskProgressColumn())
+    with Progress(*columns, TextColumn("{task.fields[text]}"), console=console) as bar:
+        task = bar.add_task("", total=epochs * steps_per_epoch, text="")
+        last = ""
+
+        def show(steps: int, record: EpochRecord | None) -> None:
+            nonlocal last
+            last = last if record is None else losses_in_words(record)
+            epoch = _epoch(steps, steps_per_epoch, record)
+            text = f"{last}  {pace(steps)}".strip()
+            where = f"epoch {epoch}/{epochs}"
+            bar.update(task, completed=steps, description=where, text=text)
+
+        yield show
+
+
+@contextmanager
+def _lines(
+    console: Console, epochs: int, steps_per_epoch: int, pace: _Pace
+) -> Iterator[Show]:
+    written, pause, unwritten = pace.clock(), 0.0, ""
+
+    def show(steps: int, record: EpochRecord | None) -> None:
+        nonlocal written, pause, unwritten
+        if record is None:
+            what = f"{steps % steps_per_epoch / steps_per_epoch:.0%} of it"
+        else:
+            what = losses_in_words(record)
+        epoch = _epoch(steps, steps_per_epoch, record)
+        line = f"epoch {epoch}/{epochs}  {what}  {pace(steps)}".rstrip()
+        least = _FIRST_PAUSE if record is None else 0.0
+        if pace.clock() - written >= max(pause, least):
+            _print(console, line)
+            written, unwritten = pace.clock(), ""
+            pause = min(_LONGEST_PAUSE, max(_FIRST_PAUSE, 2 * pause))
+        elif record is not None:
+            unwritten = line
+
+    try:
+        yield show
+    finally:
+        if unwritten:
+            _print(console, unwritten)
+
+
+def _epoch(steps: int, steps_per_epoch: int, record: EpochRecord | None) -> int:
+    return steps // steps_per_epoch + 1 if record is None else record.epoch
+
+
+def losses_in_words(record: EpochRecord) -> str:
+    """Loss and accuracy of a record in a line."""
+    return (
+        f"loss {record.train_loss:.4f} (validation {record.validation_loss:.4f})  "
+        f"accuracy {record.train_accuracy:.4f} "
+        f"(validation {record.validation_accuracy:.4f})"
+    )
+
+
+def in_words(seconds: float) -> str:
+    """A duration: 45 s, 3 min 20 s, 2 h 05 min."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours:,} h {minutes:02} min"
+    return f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
+
+
+def class_table(rows: Sequence[ClassScore], title: str) -> Table:
+    """Precision, recall, F1 and support by class; of many, those of the lowest F1.
+
+    Args:
+      rows: of `class_scores`.
+      title: what was predicted.
+
+    Returns:
+      A table for the terminal.
+    """
+    shown = sorted(rows, key=lambda row: row.f1)[:_MOST_CLASSES]
+    if len(rows) > len(shown):
+        title += f": the {len(shown)} lowest F1 of {len(rows)} classes"
+    else:
+        shown = rows
+    table = Table(title=Text(title))
+    table.add_column("class", overflow="fold")
+    for name in ("precision", "recall", "F1", "support"):
+        table.add_column(name, justify="right")
+    for row in shown:
+        scores = (f"{value:.4f}" for value in (row.precision, row.recall, row.f1))
+        table.add_row(Text(row.name), *scores, f"{row.support:,}")
+    return table
+
+
+def _print(console: Console, text: str) -> None:
+    """Plain text: no markup, no wrapping."""
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
