@@ -47,8 +47,7 @@ class Evaluate:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Evaluate as the command line says; the exit code."""
-    command = tyro.cli(Evaluate, args=argv)
-    return exit_code(lambda: _evaluate(command))
+    return exit_code(lambda: _evaluate(tyro.cli(Evaluate, args=argv)))
 
 
 def _evaluate(command: Evaluate) -> None:

@@ -13,16 +13,17 @@ def exit_code(work: Callable[[], int | None]) -> int:
     """Do the work of a command.
 
     Args:
-      work: returns its exit code, or None for 0.
+      work: parses, works, prints; returns its exit code, or None for 0.
 
     Returns:
       The exit code; 1 after an error that is the user's to put right, with one line on
       stderr; 130 after Ctrl-C.
     """
     try:
-        code = work() or 0
-        sys.stdout.flush()
-        return code
+        try:
+            return work() or 0
+        finally:
+            sys.stdout.flush()
     except TrainingError as error:
         return _say(f"error: {error}", 1)
     except BrokenPipeError:

@@ -29,8 +29,7 @@ class Export:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Export as the command line says; the exit code."""
-    command = tyro.cli(Export, args=argv)
-    return exit_code(lambda: _export(command))
+    return exit_code(lambda: _export(tyro.cli(Export, args=argv)))
 
 
 def _export(command: Export) -> None:

@@ -38,8 +38,7 @@ class Predict:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Predict as the command line says; the exit code."""
-    command = tyro.cli(Predict, args=argv)
-    return exit_code(lambda: _predict(command))
+    return exit_code(lambda: _predict(tyro.cli(Predict, args=argv)))
 
 
 def _predict(command: Predict) -> None:

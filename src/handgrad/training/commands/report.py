@@ -31,8 +31,7 @@ class Report:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Report as the command line says; the exit code."""
-    command = tyro.cli(Report, args=argv)
-    return exit_code(lambda: _report(command))
+    return exit_code(lambda: _report(tyro.cli(Report, args=argv)))
 
 
 def _report(command: Report) -> None:
