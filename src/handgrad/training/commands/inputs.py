@@ -80,10 +80,9 @@ def label_numbers(y: np.ndarray, model: Classifier) -> np.ndarray:
 
 def _arrays(path: Path, model: Classifier, label: str | None) -> Inputs:
     del model
-    loaded = np.load(path, mmap_mode="r", allow_pickle=False)
-    if isinstance(loaded, np.ndarray):
-        return Inputs(loaded, None)
-    with loaded:
+    if path.suffix == ".npy":
+        return Inputs(np.load(path, mmap_mode="r", allow_pickle=False), None)
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as loaded:
         if "x" not in loaded:
             raise ValueError(f"no array x, only {', '.join(loaded) or 'none'}.")
         name = label or "y"

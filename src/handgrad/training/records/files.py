@@ -1,6 +1,7 @@
 """Files that are never there by half."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -15,7 +16,7 @@ def replace_file(path: str | Path, content: bytes) -> None:
       content: all of it.
 
     Raises:
-      OSError: for what the disk or the folder refuses.
+      OSError: for what the disk or the folder refuses, with the file's name.
     """
     path = Path(path)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
@@ -25,6 +26,9 @@ def replace_file(path: str | Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
+    except BaseException as error:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            error.filename = str(path)
         raise

@@ -29,9 +29,10 @@ class EpochRecord:
     validation_loss: float
     validation_accuracy: float
     learning_rate: float  # of the epoch's last step
+    seconds: float  # of this epoch, compilation excluded
 
 
-_TYPES = {field.name: field.type for field in fields(EpochRecord)}
+_COUNTS = ("epoch", "steps")
 
 
 def append_record(folder: Path, record: EpochRecord) -> None:
@@ -78,9 +79,7 @@ def truncate_records(folder: Path, epoch: int) -> tuple[EpochRecord, ...]:
     Raises:
       TrainingError: as `read_records`.
     """
-    kept = tuple(
-        record for record in read_records(folder) if record.epoch <= epoch
-    )
+    kept = tuple(record for record in read_records(folder) if record.epoch <= epoch)
     replace_file(folder / METRICS, b"".join(map(_line, kept)))
     return kept
 
@@ -104,7 +103,11 @@ def _to_json(value: float) -> float | str:
 def _record(line: bytes, path: Path, number: int) -> EpochRecord:
     try:
         values: dict[str, Any] = json.loads(line)
-        return EpochRecord(**{name: _TYPES[name](values[name]) for name in _TYPES})
+        read: dict[str, Any] = {
+            field.name: (int if field.name in _COUNTS else float)(values[field.name])
+            for field in fields(EpochRecord)
+        }
+        return EpochRecord(**read)
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise TrainingError(
             f"`{path}` must hold a record of an epoch in line {number}, got "

@@ -12,11 +12,11 @@ import safetensors
 import safetensors.numpy
 
 import handgrad
-from handgrad.network import Layer, Params
+from handgrad.network import Params, as_params
 from handgrad.network.activations import resolve_activations
 from handgrad.training.errors import TrainingError
 from handgrad.training.records.files import replace_file
-from handgrad.training.data import Scaling, scale
+from handgrad.training.records.scaling import Scaling, scale
 
 FORMAT, VERSION = "handgrad.classifier", 1
 MODEL = "model.safetensors"
@@ -37,7 +37,7 @@ class Classifier:
         model.classes[model.predict_proba(x)[0].argmax()]
     """
 
-    params: Params  # numpy or JAX arrays
+    params: Params  # of JAX or numpy arrays
     activation: str | tuple[str, ...]  # a name, or one per hidden layer
     classes: tuple[str, ...]  # C names
     features: tuple[str, ...]  # n_0 names; () where they have none
@@ -136,7 +136,7 @@ def load_model(path: str | Path) -> Classifier:
       path: the file.
 
     Returns:
-      The classifier, its arrays numpy's.
+      The classifier, its parameters JAX arrays.
 
     Raises:
       TrainingError: for a file that is missing, cut off, of another kind or version, or
@@ -183,8 +183,8 @@ def _check_format(metadata: Mapping[str, str]) -> None:
 
 def _model(tensors: dict[str, np.ndarray], rest: dict[str, Any]) -> Classifier:
     layers = sum(name.endswith(".bias") for name in tensors)
-    params = tuple(
-        Layer(tensors[f"layers.{k}.weight"], tensors[f"layers.{k}.bias"])
+    params = as_params(
+        (tensors[f"layers.{k}.weight"], tensors[f"layers.{k}.bias"])
         for k in range(1, layers + 1)
     )
     scaling = {
@@ -210,9 +210,6 @@ def _check_fit(model: Classifier) -> None:
     """The parts fit each other, or ValueError."""
     resolve_activations(model.activation, len(model.params) - 1)
     sizes = layer_sizes(model.params)
-    for k, layer in enumerate(model.params, start=1):
-        if layer.weight.shape != sizes[k - 1 : k + 1] or layer.bias.ndim != 1:
-            raise ValueError(f"layer {k} has a weight of shape {layer.weight.shape}.")
     image, scaling = model.image_shape, model.scaling
     fitting = {
         "classes": len(model.classes) == sizes[-1],

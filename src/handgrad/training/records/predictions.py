@@ -10,7 +10,7 @@ import numpy as np
 
 from handgrad.training.errors import TrainingError
 from handgrad.training.records.files import replace_file
-from handgrad.training.records.model import Classifier
+from handgrad.training.records.model import Classifier, layer_sizes
 
 PREDICTIONS = "predictions.npz"
 MOST_MISTAKES = 30
@@ -40,9 +40,16 @@ class Predictions(NamedTuple):
         """Those of one part alone; mistakes are then indices into that part."""
         chosen = np.flatnonzero(self.part == part)
         kept = np.isin(self.mistakes, chosen)
-        lines = (array[chosen] for array in self[:5])
-        mistakes = np.searchsorted(chosen, self.mistakes[kept])
-        return Predictions(*lines, self.classes, mistakes, self.mistake_inputs[kept])
+        return Predictions(
+            self.part[chosen],
+            self.row[chosen],
+            self.true[chosen],
+            self.predicted[chosen],
+            self.probabilities[chosen],
+            self.classes,
+            np.searchsorted(chosen, self.mistakes[kept]),
+            self.mistake_inputs[kept],
+        )
 
 
 def predict(model: Classifier, parts: Mapping[str, Samples]) -> Predictions:
@@ -50,30 +57,36 @@ def predict(model: Classifier, parts: Mapping[str, Samples]) -> Predictions:
 
     Args:
       model: trained.
-      parts: by name, in the order in which they are to stand.
+      parts: one or more by name, in the order in which they are to stand.
 
     Returns:
       Predictions, with the 30 worst mistakes of each part: those whose true class got
       the lowest probability.
     """
-    probabilities = [model.predict_proba(samples.x) for samples in parts.values()]
-    chosen = [
-        worst_mistakes(samples.y, found)
-        for samples, found in zip(parts.values(), probabilities, strict=True)
-    ]
-    starts = np.cumsum([0, *(len(samples.y) for samples in parts.values())])
-    together = np.concatenate(probabilities)
+    found = [_predict_part(model, *part) for part in parts.items()]
+    starts = np.cumsum([0, *(len(part.row) for part in found)])
+    joined = {
+        name: np.concatenate([getattr(part, name) for part in found])
+        for name in Predictions._fields
+        if name != "classes"
+    }
+    joined["mistakes"] += np.repeat(starts[:-1], [len(p.mistakes) for p in found])
+    return Predictions(classes=found[0].classes, **joined)
+
+
+def _predict_part(model: Classifier, name: str, samples: Samples) -> Predictions:
+    probabilities = model.predict_proba(samples.x)
+    mistakes = worst_mistakes(samples.y, probabilities)
+    features = layer_sizes(model.params)[0]
     return Predictions(
-        np.repeat(list(parts), [len(samples.y) for samples in parts.values()]),
-        np.concatenate([samples.rows for samples in parts.values()]),
-        np.concatenate([samples.y for samples in parts.values()]),
-        together.argmax(axis=1),
-        together,
+        np.full(len(samples.y), name),
+        samples.rows,
+        samples.y,
+        probabilities.argmax(axis=1),
+        probabilities,
         np.array(model.classes, dtype=np.str_),
-        np.concatenate([i + start for i, start in zip(chosen, starts, strict=False)]),
-        np.concatenate(
-            [s.x[i].reshape(len(i), -1) for s, i in zip(parts.values(), chosen, strict=True)]
-        ),
+        mistakes,
+        np.asarray(samples.x[mistakes]).reshape(len(mistakes), features),
     )
 
 
@@ -99,9 +112,14 @@ def load_predictions(path: str | Path) -> Predictions:
       TrainingError: for a file that is missing, broken or of another kind.
     """
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
             return Predictions(**{name: arrays[name] for name in Predictions._fields})
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except OSError as error:
+        raise TrainingError(
+            f"`predictions` must be a file that can be read, got {path}: "
+            f"{error.strerror or error}."
+        ) from error
+    except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise TrainingError(
             f"`predictions` must be a file that handgrad saved, got {path}: {error}"
         ) from error

@@ -20,9 +20,9 @@ def confusion_matrix(predictions: Predictions) -> Figure:
       predictions: of one part.
 
     Returns:
-      The figure: row true, column predicted. Shades are shares of a row, spread so that
-      rare mistakes show. It grows with the classes, so that every name can be read; from
-      150 on, names are left out.
+      The figure: row true, column predicted. Shades are shares of a row, spread so
+      that rare mistakes show. It grows with the classes, so that every name can be
+      read; beyond 150, names are left out.
     """
     counts = scores.confusion_counts(predictions)
     classes = len(counts)
@@ -92,10 +92,10 @@ def calibration(predictions: Predictions) -> Figure:
     upper.plot(found.confidence, found.accuracy, "o-", color=COLOURS[0], label="found")
     upper.set(ylabel="share that was right", ylim=(-0.03, 1.03), xlim=(0, 1))
     upper.set_title(f"Expected calibration error {found.error:.4f}")
-    edges = np.linspace(0, 1, len(found.count) + 1)
-    lower.stairs(found.count, edges, fill=True, color=COLOURS[0], alpha=0.5)
+    edges = np.linspace(0, 1, len(found.counts) + 1)
+    lower.stairs(found.counts, edges, fill=True, color=COLOURS[0], alpha=0.5)
     lower.set(xlabel="probability of the predicted class", ylabel="samples")
-    lower.set_ylim(0, max(1, 1.1 * found.count.max()))
+    lower.set_ylim(0, max(1, 1.1 * found.counts.max()))
     for ax in (upper, lower):
         ax.grid(alpha=0.2)
     upper.legend(loc="lower right")

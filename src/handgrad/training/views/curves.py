@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 from handgrad.training.records.metrics import EpochRecord, best_record
@@ -48,7 +49,7 @@ def _draw(ax: Axes, runs: Runs, what: str) -> None:
     if len(runs) == 1:
         records = next(iter(runs.values()))
         _line(ax, records, f"train_{what}", 0, "training")
-        _line(ax, records, f"validation_{what}", 1, "validation")
+        _line(ax, records, f"validation_{what}", 1, "validation", "--")
         _mark_best(ax, records, what, 1)
         return
     for number, (name, records) in enumerate(runs.items()):
@@ -57,16 +58,20 @@ def _draw(ax: Axes, runs: Runs, what: str) -> None:
 
 
 def _line(
-    ax: Axes, records: Sequence[EpochRecord], field: str, number: int, name: str
+    ax: Axes,
+    records: Sequence[EpochRecord],
+    field: str,
+    number: int,
+    name: str,
+    dashes: str = "",
 ) -> None:
     values = np.array([getattr(record, field) for record in records], dtype=float)
     values[~np.isfinite(values)] = np.nan
-    dashes = _DASHES[number // len(COLOURS) % len(_DASHES)]
     ax.plot(
         [record.epoch for record in records],
         values,
         color=COLOURS[number % len(COLOURS)],
-        linestyle="--" if field.startswith("validation") and name == "validation" else dashes,
+        linestyle=dashes or _DASHES[number // len(COLOURS) % len(_DASHES)],
         linewidth=1.5,
         marker="o" if len(records) <= 20 else "",
         markersize=3,
@@ -99,11 +104,12 @@ def _logarithmic(ax: Axes) -> None:
 
 
 def _legend(figure: Figure, ax: Axes) -> None:
+    """The names under the panels; of many, the first ones."""
     handles, labels = ax.get_legend_handles_labels()
-    if len(labels) > _MOST_NAMED:
-        more = len(labels) - _MOST_NAMED + 1
-        handles, labels = handles[:_MOST_NAMED], [*labels[: _MOST_NAMED - 1], f"and {more} more"]
-        handles[-1] = handles[-1].__class__([], [], linestyle="none")
+    more = len(labels) - _MOST_NAMED
+    if more > 0:
+        handles = [*handles[:_MOST_NAMED], Line2D([], [], linestyle="none")]
+        labels = [*labels[:_MOST_NAMED], f"and {more} more"]
     if labels:
-        columns = min(len(labels), 4)
+        columns = min(len(labels), 5)
         figure.legend(handles, labels, loc="outside lower center", ncols=columns)

@@ -87,7 +87,8 @@ def _run(name: str, run: RunRecords) -> dict[str, Any]:
         "tested": _tested(run),
         "first_layer": _draw(images.first_layer, run.model) if run.model else None,
         "output_layer": len(sizes) == 2,
-        "image": run.model is not None and run.model.image_shape is not None,
+        "image": bool(run.model and run.model.image_shape),
+        "coloured": bool(run.model and len(run.model.image_shape or ()) == 3),
     }
 
 

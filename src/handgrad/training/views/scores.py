@@ -22,8 +22,8 @@ class Calibration(NamedTuple):
 
     confidence: np.ndarray  # (bins,), mean of the highest probability; NaN where empty
     accuracy: np.ndarray  # (bins,), share that were right; NaN where empty
-    count: np.ndarray  # (bins,), samples
-    error: float  # sum_b (count_b / m) |accuracy_b - confidence_b|
+    counts: np.ndarray  # (bins,), samples
+    error: float  # sum_b (counts_b / m) |accuracy_b - confidence_b|
 
 
 class Confusion(NamedTuple):
@@ -31,7 +31,7 @@ class Confusion(NamedTuple):
 
     true: str
     predicted: str
-    count: int
+    samples: int
     share: float  # of the samples of the true class
 
 
@@ -77,9 +77,13 @@ def most_confused(predictions: Predictions, most: int = 15) -> list[Confusion]:
     np.fill_diagonal(counts, 0)
     names = predictions.classes.tolist()
     order = np.argsort(-counts, axis=None, kind="stable")[:most]
-    pairs = zip(*(i.tolist() for i in np.unravel_index(order, counts.shape)), strict=True)
+    pairs = zip(
+        *(i.tolist() for i in np.unravel_index(order, counts.shape)), strict=True
+    )
     return [
-        Confusion(names[i], names[j], int(counts[i, j]), float(counts[i, j] / support[i]))
+        Confusion(
+            names[i], names[j], int(counts[i, j]), float(counts[i, j] / support[i])
+        )
         for i, j in pairs
         if counts[i, j]
     ]

@@ -3,10 +3,10 @@ apart, and ink that takes the colour of the page around it."""
 
 import io
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Iterator
+from typing import Any
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
@@ -65,7 +65,7 @@ def svg(draw: Callable[..., Figure], *arguments: Any) -> str:
 
 
 @contextmanager
-def _surroundings(settings: dict[str, Any]) -> Iterator[None]:
+def _surroundings(settings: Any) -> Iterator[None]:
     with mpl.rc_context(settings), warnings.catch_warnings():
         # A script that the font lacks: boxes in a PNG; an SVG leaves it to the browser.
         warnings.filterwarnings("ignore", "Glyph .* missing from font")

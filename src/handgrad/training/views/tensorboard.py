@@ -13,6 +13,7 @@ _TAGS = {
     "train_accuracy": "accuracy/train",
     "validation_accuracy": "accuracy/validation",
     "learning_rate": "learning_rate",
+    "seconds": "seconds",
 }
 
 
@@ -34,7 +35,9 @@ def tensorboard_writer(
     from tensorboardX import SummaryWriter
 
     with SummaryWriter(
-        str(folder / "tensorboard"), purge_step=after + 1 if after else None, flush_secs=5
+        str(folder / "tensorboard"),
+        purge_step=after + 1 if after else None,
+        flush_secs=5,
     ) as writer:
 
         def write(record: EpochRecord) -> None:

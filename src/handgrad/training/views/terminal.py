@@ -25,7 +25,6 @@ def training_progress(
     epochs: int,
     steps_per_epoch: int,
     *,
-    done: int = 0,
     clock: Callable[[], float] = time.monotonic,
 ) -> Iterator[Show]:
     """Show training with its rate and the time that is left.
@@ -38,39 +37,42 @@ def training_progress(
       console: where to.
       epochs: how many there will be at most.
       steps_per_epoch: S.
-      done: the steps of a resumed run that are behind it.
       clock: seconds that pass.
 
     Yields:
       The function to call with the steps since the run began and, as an epoch ends, its
-      record; with None in between.
+      record; with None in between. The rate is that since its first call, so neither
+      compilation nor what a resumed run has behind it counts.
     """
-    total, began = epochs * steps_per_epoch, clock()
-
-    def pace(steps: int) -> str:
-        """The rate, and the time left at that rate."""
-        spent, made = clock() - began, steps - done
-        if made <= 0 or spent <= 0:
-            return ""
-        left = in_words(spent / made * max(0, total - steps))
-        return f"{made / spent:,.3g} steps/s, {left} left"
-
+    pace = _Pace(epochs * steps_per_epoch, clock)
     lines = _bar if console.is_terminal else _lines
-    with lines(console, epochs, steps_per_epoch, clock, pace) as show:
+    with lines(console, epochs, steps_per_epoch, pace) as show:
         yield show
+
+
+class _Pace:
+    """The rate, and the time left at that rate."""
+
+    def __init__(self, total: int, clock: Callable[[], float]) -> None:
+        self.total, self.clock = total, clock
+        self.first: tuple[int, float] | None = None
+
+    def __call__(self, steps: int) -> str:
+        now = self.clock()
+        before, began = self.first = self.first or (steps, now)
+        if steps <= before or now <= began:
+            return ""
+        rate = (steps - before) / (now - began)
+        left = in_words(max(0, self.total - steps) / rate)
+        return f"{rate:,.3g} steps/s, {left} left"
 
 
 @contextmanager
 def _bar(
-    console: Console,
-    epochs: int,
-    steps_per_epoch: int,
-    clock: Callable[[], float],
-    pace: Callable[[int], str],
+    console: Console, epochs: int, steps_per_epoch: int, pace: _Pace
 ) -> Iterator[Show]:
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
-    del clock
     columns = (TextColumn("{task.description}"), BarColumn(20), TaskProgressColumn())
     with Progress(*columns, TextColumn("{task.fields[text]}"), console=console) as bar:
         task = bar.add_task("", total=epochs * steps_per_epoch, text="")
@@ -79,44 +81,45 @@ def _bar(
         def show(steps: int, record: EpochRecord | None) -> None:
             nonlocal last
             last = last if record is None else losses_in_words(record)
-            epoch = min(epochs, steps // steps_per_epoch + (record is None))
-            text = f"{last}  {pace(steps)}"
-            bar.update(
-                task, completed=steps, description=f"epoch {epoch}/{epochs}", text=text
-            )
+            epoch = _epoch(steps, steps_per_epoch, record)
+            text = f"{last}  {pace(steps)}".strip()
+            where = f"epoch {epoch}/{epochs}"
+            bar.update(task, completed=steps, description=where, text=text)
 
         yield show
 
 
 @contextmanager
 def _lines(
-    console: Console,
-    epochs: int,
-    steps_per_epoch: int,
-    clock: Callable[[], float],
-    pace: Callable[[int], str],
+    console: Console, epochs: int, steps_per_epoch: int, pace: _Pace
 ) -> Iterator[Show]:
-    written, pause = clock(), 0.0
-    unwritten = ""
+    written, pause, unwritten = pace.clock(), 0.0, ""
 
     def show(steps: int, record: EpochRecord | None) -> None:
         nonlocal written, pause, unwritten
         if record is None:
-            share = steps % steps_per_epoch / steps_per_epoch
-            line = f"epoch {steps // steps_per_epoch + 1}/{epochs} at {share:.0%}"
+            what = f"{steps % steps_per_epoch / steps_per_epoch:.0%} of it"
         else:
-            line = f"epoch {record.epoch}/{epochs}  {losses_in_words(record)}"
-        line = f"{line}  {pace(steps)}".rstrip()
-        if clock() - written >= pause and (record is not None or pause > 0 or True):
+            what = losses_in_words(record)
+        epoch = _epoch(steps, steps_per_epoch, record)
+        line = f"epoch {epoch}/{epochs}  {what}  {pace(steps)}".rstrip()
+        least = _FIRST_PAUSE if record is None else 0.0
+        if pace.clock() - written >= max(pause, least):
             _print(console, line)
-            written, unwritten = clock(), ""
+            written, unwritten = pace.clock(), ""
             pause = min(_LONGEST_PAUSE, max(_FIRST_PAUSE, 2 * pause))
         elif record is not None:
             unwritten = line
 
-    yield show
-    if unwritten:
-        _print(console, unwritten)
+    try:
+        yield show
+    finally:
+        if unwritten:
+            _print(console, unwritten)
+
+
+def _epoch(steps: int, steps_per_epoch: int, record: EpochRecord | None) -> int:
+    return steps // steps_per_epoch + 1 if record is None else record.epoch
 
 
 def losses_in_words(record: EpochRecord) -> str:
