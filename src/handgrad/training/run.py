@@ -187,9 +187,7 @@ def _consumers(
     truncate_records(folder, done // per_epoch)
     with ExitStack() as stack:
         show = stack.enter_context(
-            training_progress(
-                console, settings.training.epochs, per_epoch, done=done
-            )
+            training_progress(console, settings.training.epochs, per_epoch)
         )
         board = None
         if settings.records.tensorboard:

@@ -41,6 +41,9 @@ from handgrad.training.settings import Settings
 SECONDS = 0.3
 """That a chunk takes where its steps are chosen by time: how long a signal waits."""
 
+MOST_STEPS = 2**20
+"""In a chunk whose steps take no time at all."""
+
 Stream = Callable[[int, int], Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]]
 """(epoch, first step of the epoch) -> blocks of x, y and presence."""
 
@@ -127,7 +130,9 @@ def start(settings: Settings, data: Dataset, run: Run) -> State:
         average = params if settings.optimizer.average else None
         opt_state = run.step.optimizer.init(params)
         zero = jnp.zeros((), jnp.float32)
-        return State(params, opt_state, average, jnp.int32(0), Sums(zero, zero))
+        begun = State(params, opt_state, average, jnp.int32(0), Sums(zero, zero))
+        # As the chunk returns it: no leaf is of a weak type.
+        return jax.tree.map(lambda leaf: jnp.asarray(leaf, leaf.dtype), begun)
 
     try:
         return jax.jit(state)(run.key)
@@ -262,7 +267,7 @@ class Pace:
         if self.fixed or self._chunks == 1:  # the first compiles
             return
         wanted = self.steps * SECONDS / max(seconds, 1e-6)
-        self.steps = max(1, int(min(wanted, 8 * self.steps)))
+        self.steps = max(1, int(min(wanted, 8 * self.steps, MOST_STEPS)))
 
 
 def sources(

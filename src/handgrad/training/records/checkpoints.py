@@ -34,7 +34,7 @@ class Checkpointer:
     def __init__(self, folder: Path, settings: Records, per_epoch: int) -> None:
         self.folder, self.settings = folder / FOLDER, settings
         self.per_epoch = per_epoch  # steps
-        self.folder.mkdir(exist_ok=True)
+        self.folder.mkdir(parents=True, exist_ok=True)
         self._written, self._epochs = time.monotonic(), 0
 
     def __call__(
@@ -65,7 +65,8 @@ class Checkpointer:
         """The newest checkpoint that can be read.
 
         Args:
-          template: a tree of the structure, shapes and dtypes that are expected.
+          template: a tree of the structure, shapes and dtypes that are expected, such as
+            the state of the beginning.
           warn: told about every newer one that cannot be read, and why. Such a file is
             renamed, so that it no longer counts.
 
@@ -96,7 +97,7 @@ def _name(steps: int) -> str:
 
 
 def _write(path: Path, tree: Any) -> None:
-    body = save({name: np.asarray(_data(leaf)) for name, leaf in _named(tree)})
+    body = save({name: _bits(np.asarray(_data(leaf))) for name, leaf in _named(tree)})
     replace_file(path, _MAGIC + _digest(body) + body)
 
 
@@ -123,21 +124,30 @@ def _named(tree: Any) -> list[tuple[str, Any]]:
 
 
 def _is_key(leaf: Any) -> bool:
-    return hasattr(leaf, "dtype") and jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+    return hasattr(leaf, "dtype") and jax.dtypes.issubdtype(
+        leaf.dtype, jax.dtypes.prng_key
+    )
 
 
 def _data(leaf: Any) -> Any:
     return jax.random.key_data(leaf) if _is_key(leaf) else leaf
 
 
+def _bits(array: np.ndarray) -> np.ndarray:
+    """The array; as integers where it is of a dtype that numpy does not know."""
+    known = array.dtype.kind != "V"
+    return array if known else array.view(f"u{array.dtype.itemsize}")
+
+
 def _like(array: np.ndarray, leaf: Any, name: str) -> Any:
     """The array as the leaf of the template, whose shape and dtype it must have."""
     wanted = jax.eval_shape(_data, leaf)
-    if (array.shape, array.dtype) != (wanted.shape, wanted.dtype):
+    bits = _bits(np.empty(0, wanted.dtype)).dtype
+    if (array.shape, array.dtype) != (wanted.shape, bits):
         raise Unreadable(
             f"its {name} is {array.dtype} of shape {array.shape} where "
             f"{wanted.dtype} of shape {wanted.shape} belongs"
         )
     if _is_key(leaf):
         return jax.random.wrap_key_data(array, impl=str(jax.random.key_impl(leaf)))
-    return array
+    return array.view(wanted.dtype)

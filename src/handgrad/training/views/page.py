@@ -71,7 +71,6 @@ def _run(name: str, run: RunRecords) -> dict[str, Any]:
     """What the page shows of a run."""
     sizes = layer_sizes(run.model.params) if run.model else ()
     parameters = sum((a + 1) * b for a, b in zip(sizes, sizes[1:], strict=False))
-    seconds = sum(record.seconds for record in run.epochs)
     return {
         "name": name,
         "state": run.status.get("state", "unknown"),
@@ -81,7 +80,7 @@ def _run(name: str, run: RunRecords) -> dict[str, Any]:
         "result": run.result,
         "network": "-".join(map(str, sizes)),
         "parameters": parameters or None,
-        "seconds": seconds,
+        "seconds": run.status.get("seconds"),
         "status": flat(run.status),
         "check": run.check,
         "tested": _tested(run),
