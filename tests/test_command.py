@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from load_script import load_script
 
-from handgrad.training.commands import train
 from handgrad import command
+from handgrad.training.commands import train
 
 ROOT = Path(__file__).parents[1]
 DIGITS = str(ROOT / "configs" / "digits.toml")

@@ -1,12 +1,12 @@
 """Runs that are killed at random moments end as those that are not, to the last bit.
 
-python scripts/benchmarks/kills.py                      # a quarter of an hour on 2 cores
+python scripts/benchmarks/kills.py                   # half an hour on 2 cores
 python scripts/benchmarks/kills.py --optimizers lbfgs --kills 3
 
-For every optimiser, in memory and streamed: one run to its end, and one that SIGKILL ends
-again and again, in the middle of epochs too, and that the same call goes on with. Every
-file that they leave, but for the times in status.json and the checkpoints, must hold the
-same bytes. Prints a table, and exits with 1 if anything differs.
+For every optimiser, in memory and streamed: one run to its end, and one that SIGKILL
+ends again and again, in the middle of epochs too, and that the same call goes on with.
+Every file that they leave, but for the times in status.json and the checkpoints, must
+hold the same bytes. Prints a table, and exits with 1 if anything differs.
 """
 
 import contextlib

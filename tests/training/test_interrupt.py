@@ -40,7 +40,10 @@ def test_the_second_ends_the_process() -> None:
 
 @pytest.mark.parametrize("number", SIGNALS)
 def test_elsewhere_it_is_an_exception(number: int) -> None:
-    with pytest.raises(Interrupted, match=signal.Signals(number).name) as caught, raised():
+    with (
+        pytest.raises(Interrupted, match=signal.Signals(number).name) as caught,
+        raised(),
+    ):
         os.kill(os.getpid(), number)
     assert caught.value.number == number
     assert isinstance(caught.value, KeyboardInterrupt)

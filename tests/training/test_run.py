@@ -136,12 +136,12 @@ def test_resume_names_the_folder(
         main(few(tmp_path))
     folder = tmp_path / "digits"
     assert resume([str(folder)]) == 0
-    assert (folder / "metrics.jsonl").read_bytes() == (whole / "metrics.jsonl").read_bytes()
+    assert (folder / "metrics.jsonl").read_bytes() == (
+        whole / "metrics.jsonl"
+    ).read_bytes()
 
 
-def test_more_epochs_go_on_with_a_finished_run(
-    whole: Path, tmp_path: Path
-) -> None:
+def test_more_epochs_go_on_with_a_finished_run(whole: Path, tmp_path: Path) -> None:
     """Where the schedule has a length of its own: as if they had been wanted at once."""
     own = ["--optimizer.schedule.epochs", "4"]
     assert main(few(tmp_path, *own, "--training.epochs", "3")) == 0
@@ -163,7 +163,10 @@ def test_several_seeds_are_summed_up(
 ) -> None:
     assert main(few(tmp_path, "--seeds", "2", "--training.epochs", "1")) == 0
     assert "mean" in capsys.readouterr().out
-    assert {path.name for path in tmp_path.iterdir()} == {"digits-seed0", "digits-seed1"}
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "digits-seed0",
+        "digits-seed1",
+    }
 
 
 BAD = {
@@ -247,7 +250,7 @@ def test_a_full_disk_is_one_line_and_the_last_checkpoint_is_whole(
 
 
 def test_a_closed_pipe_is_one_line() -> None:
-    """`handgrad train ... | head -1`, in a folder that is there no longer than the test."""
+    """`handgrad train ... | head -1`."""
     script = (
         "import sys, tempfile\n"
         "from handgrad.training.commands.train import main\n"
@@ -261,7 +264,8 @@ def test_a_closed_pipe_is_one_line() -> None:
         stderr=subprocess.PIPE,
         text=True,
     ) as process:
-        assert process.stdout is not None and process.stderr is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
         process.stdout.readline()
         process.stdout.close()
         error = process.stderr.read()

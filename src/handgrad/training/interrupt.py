@@ -28,7 +28,7 @@ class Interrupted(KeyboardInterrupt):
 
 @contextmanager
 def raised() -> Iterator[None]:
-    """Let each of the signals raise `Interrupted`, as Ctrl-C raises KeyboardInterrupt."""
+    """Let each of the signals raise `Interrupted`."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         del frame
@@ -40,7 +40,7 @@ def raised() -> Iterator[None]:
 
 @contextmanager
 def requested(answer: str) -> Iterator[Callable[[], int | None]]:
-    """Turn the first of the signals into a request to stop; the second ends the process.
+    """Turn the first of the signals into a request to stop; the second kills.
 
     The state of training is donated to the program of a chunk, so it can only be kept
     between chunks.

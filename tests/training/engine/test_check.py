@@ -1,4 +1,4 @@
-"""The check in front of a run: small, with the objective of training, and able to fail."""
+"""The check in front of a run: with the objective of training, and able to fail."""
 
 from dataclasses import replace
 from typing import Any

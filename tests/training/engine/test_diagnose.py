@@ -42,7 +42,9 @@ def test_an_optimiser_that_makes_nan(settings: Settings, data: Dataset) -> None:
     assert "learning_rate" not in found
 
 
-def test_errors_that_overflow_on_the_way_back(settings: Settings, data: Dataset) -> None:
+def test_errors_that_overflow_on_the_way_back(
+    settings: Settings, data: Dataset
+) -> None:
     """Weights of 1e30 above a hidden layer of zeros: finite forward, not backward."""
 
     def change(state: State) -> State:

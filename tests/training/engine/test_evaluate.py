@@ -26,7 +26,9 @@ def test_blocks_of_any_size_give_the_same(
     params = start(settings, data, run).params
     x, y = data.test
     part = Samples(jnp.asarray(x), jnp.asarray(y))
-    score = jax.jit(lambda params: evaluate(run.step.objective, data.scaling, params, part))
+    score = jax.jit(
+        lambda params: evaluate(run.step.objective, data.scaling, params, part)
+    )
     found = score(params)
     inputs = jnp.asarray(scale(data.scaling, x))
     assert float(found.loss) == pytest.approx(

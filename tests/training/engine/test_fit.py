@@ -82,14 +82,12 @@ def test_sixteen_samples_are_learnt_by_heart(settings: Settings, data: Dataset) 
 def test_the_same_seed_gives_the_same_bits(settings: Settings, data: Dataset) -> None:
     model = replace(settings.model, hidden_dropout=0.5)
     settings = replace(settings, model=model)
-    once, again = (
-        trained(settings, data, chunk_steps=steps)[-1] for steps in (0, 3)
-    )
+    once, again = (trained(settings, data, chunk_steps=steps)[-1] for steps in (0, 3))
     chex.assert_trees_all_equal(once.state, again.state)
     assert once.record == again.record
     differs = trained(replace(settings, seed=1), data)[-1]
-    weights = (each.state.params[0].weight for each in (once, differs))
-    assert not np.array_equal(*weights)
+    weight, other = (each.state.params[0].weight for each in (once, differs))
+    assert not np.array_equal(weight, other)
 
 
 def test_every_chunk_is_told_and_every_epoch_recorded(
@@ -123,7 +121,8 @@ def test_records_are_comparable(settings: Settings, data: Dataset) -> None:
     training = replace(settings.training, label_smoothing=0.3, class_weights="balanced")
     model = replace(settings.model, hidden_dropout=0.2)
     record = trained(replace(settings, training=training, model=model), data)[-1].record
-    assert record is not None and plain.record is not None
+    assert record is not None
+    assert plain.record is not None
     last = plain.params
     assert last is not None
     x, y = data.validation
@@ -142,9 +141,9 @@ def test_a_loss_that_is_not_finite_is_recorded_and_then_an_error(
     run = prepare(settings, data)
     state = start(settings, data, run)
     told: list[Progress] = []
+    progresses = fit(run, compile_programs(run, state), state, epochs=3)
     with pytest.raises(Diverged, match="in epoch 1 it became") as raised:
-        for progress in fit(run, compile_programs(run, state), state, epochs=3):
-            told.append(progress)
+        told.extend(progresses)
     assert not told[-1].finite
     assert all(progress.finite for progress in told[:-1])
     assert raised.value.steps == told[-1].steps
@@ -167,9 +166,10 @@ def test_what_does_not_fit_is_known_before_anything_is_compiled(
     monkeypatch.setattr(jax.stages.Lowered, "compile", refuse)
     prove(settings, data, prepare(settings, data))
     optimizer = replace(settings.optimizer, arguments={"b1": "high"})
+    bad = replace(settings, optimizer=optimizer)
+    run = prepare(bad, data)
     with pytest.raises(TrainingError, match=r"`optimizer.*adam cannot"):
-        bad = replace(settings, optimizer=optimizer)
-        prove(bad, data, prepare(bad, data))
+        prove(bad, data, run)
 
 
 def test_the_schedule_may_be_longer_than_the_run(

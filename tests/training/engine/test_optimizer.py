@@ -82,7 +82,9 @@ def test_the_names_are_those_of_optax() -> None:
 
 
 def test_arguments_reach_the_optimizer() -> None:
-    given = three_steps(make_optimizer(Optimizer("sgd", 0.1, {"momentum": 0.9}), 3, SEED))
+    given = three_steps(
+        make_optimizer(Optimizer("sgd", 0.1, {"momentum": 0.9}), 3, SEED)
+    )
     expected = three_steps(optax.with_extra_args_support(optax.sgd(0.1, momentum=0.9)))
     chex.assert_trees_all_close(given, expected, rtol=1e-6)
 
@@ -96,7 +98,7 @@ def test_the_seed_drives_the_noise() -> None:
     assert np.any(first[0].weight != other[0].weight)
 
 
-def moved_by(settings: Optimizer, grads: handgrad.Params) -> handgrad.Params:
+def moved_by(settings: Optimizer, grads: handgrad.Params) -> Any:
     """The first update."""
     optimizer = make_optimizer(settings, 3, SEED)
     return optimizer.update(grads, optimizer.init(PARAMS), PARAMS)[0]
@@ -111,14 +113,16 @@ def test_weights_decay_and_biases_do_not(name: str) -> None:
     ends = []
     for decay in (0.0, 0.5):
         optimizer = make_optimizer(Optimizer(name, 0.1, weight_decay=decay), 3, SEED)
-        update, _ = optimizer.update(zeros, optimizer.init(params), params)
+        update: Any = optimizer.update(zeros, optimizer.init(params), params)[0]
         assert not np.any(update[0].bias), "biases decay"
         ends.append(update[0].weight)
     assert np.all(ends[1] < ends[0])
 
 
 def test_a_decay_that_would_reach_the_biases_is_refused() -> None:
-    with pytest.raises(TrainingError, match="`optimizer.weight_decay` must be 0 for pro"):
+    with pytest.raises(
+        TrainingError, match="`optimizer.weight_decay` must be 0 for pro"
+    ):
         make_optimizer(Optimizer("prodigy", 1.0, weight_decay=0.1), 3, SEED)
     twice = Optimizer("adamw", 1.0, {"weight_decay": 0.1}, weight_decay=0.1)
     with pytest.raises(TrainingError, match="`optimizer.arguments.weight_decay` must"):
@@ -141,7 +145,8 @@ def test_gradients_of_several_minibatches_make_one_update() -> None:
         update, state = optimizer.update(grads, state, PARAMS)
         expected = -2.0 if k == 3 else 0.0
         chex.assert_trees_all_close(
-            update, jax.tree.map(lambda leaf: jnp.full_like(leaf, expected), PARAMS)  # noqa: B023
+            update,
+            jax.tree.map(lambda leaf: jnp.full_like(leaf, expected), PARAMS),  # noqa: B023
         )
 
 
@@ -179,7 +184,9 @@ def test_the_rate_rises_before_the_schedule_begins() -> None:
 
 
 def test_a_warm_up_as_long_as_the_schedule_is_refused() -> None:
-    with pytest.raises(TrainingError, match=r"`optimizer.schedule.warmup_steps` must be"):
+    with pytest.raises(
+        TrainingError, match=r"`optimizer.schedule.warmup_steps` must be"
+    ):
         make_schedule(Schedule(warmup_steps=5), 0.8, 5)
 
 

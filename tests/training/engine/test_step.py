@@ -93,6 +93,7 @@ def test_where_chunks_are_cut_changes_no_bit(
     )
     run = prepare(settings, data)
     state, source = start(settings, data, run), epoch_of(run)
+    chex.clear_trace_counter()
     chunk = jax.jit(chex.assert_max_traces(make_chunk(run.step), n=1))
     whole = chunk(state, run.key, source, 4)
     for counts in ((1, 3), (2, 1, 1)):
@@ -130,9 +131,11 @@ def test_samples_of_weight_0_are_as_if_they_were_not_there(
 
 
 def test_classes_weigh_the_same_in_sum(settings: Settings, data: Dataset) -> None:
-    """With a learning rate that moves nothing, the objective is the mean over classes of
-    their mean losses."""
-    rows = np.append(np.flatnonzero(data.train.y > 0), np.flatnonzero(data.train.y == 0)[:3])
+    """With a learning rate that moves nothing, the objective is the mean over classes
+    of their mean losses."""
+    rows = np.append(
+        np.flatnonzero(data.train.y > 0), np.flatnonzero(data.train.y == 0)[:3]
+    )
     train = Part(data.train.x[rows], data.train.y[rows])
     settings = sgd(settings, class_weights="balanced", batch_size=16)
     optimizer = replace(settings.optimizer, learning_rate=1e-30)
@@ -186,7 +189,8 @@ def test_every_step_drops_other_units(settings: Settings, data: Dataset) -> None
     state, source = start(settings, data, run), epoch_of(run)
     later = state._replace(step=jnp.int32(1))
     ends = [
-        after(run, at, source._replace(first=at.step), 1).params for at in (state, later)
+        after(run, at, source._replace(first=at.step), 1).params
+        for at in (state, later)
     ]
     assert np.any(ends[0][0].weight != ends[1][0].weight)
 
@@ -233,7 +237,9 @@ def test_bfloat16_computes_narrow_and_keeps_wide(
         run = prepare(made, data)
         state = start(made, data, run)
         ends.append(after(run, state, epoch_of(run), 1).params)
-        text = str(jax.make_jaxpr(make_chunk(run.step))(state, run.key, epoch_of(run), 1))
+        text = str(
+            jax.make_jaxpr(make_chunk(run.step))(state, run.key, epoch_of(run), 1)
+        )
         assert ("bf16" in text) == (dtype == "bfloat16")
     chex.assert_trees_all_equal_dtypes(*ends)
     chex.assert_trees_all_close(*ends, rtol=0.02, atol=0.01)

@@ -1,4 +1,4 @@
-"""Checkpoints: whole or not there, the newest that can be read, and no more than wanted."""
+"""Checkpoints: whole or not there, the newest that can be read, as many as wanted."""
 
 from pathlib import Path
 from typing import Any
@@ -86,7 +86,9 @@ def damage(content: bytes, how: str) -> bytes:
     return {
         "empty": b"",
         "truncated": content[:-1],
-        "a byte changed": content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :],
+        "a byte changed": content[:middle]
+        + bytes([content[middle] ^ 1])
+        + content[middle + 1 :],
         "foreign": b"PK\x03\x04 something else",
         "longer": content + b"\0",
     }[how]

@@ -1,5 +1,6 @@
 """handgrad train and handgrad resume: a run by a settings file, or one that goes on."""
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -40,7 +41,7 @@ def _train(argv: Sequence[str] | None) -> int:
     with raised():
         from handgrad.training.settings.command_line import parse
 
-        command = parse(argv)
+        command = parse(sys.argv[1:] if argv is None else argv)
         if command.resume and (command.seeds > 1 or command.fresh):
             raise TrainingError(
                 "`resume` goes on with one run: leave out --seeds and --fresh."
@@ -58,9 +59,11 @@ def _train(argv: Sequence[str] | None) -> int:
             if outcomes[-1].signal:
                 return 128 + outcomes[-1].signal
         if len(outcomes) > 1:
-            from handgrad.training.views.terminal import seeds_table
+            from handgrad.training.views.seeds import seeds_table
 
-            Terminal().print(seeds_table([outcome.result for outcome in outcomes]))
+            Terminal().print(
+                seeds_table([each.result for each in outcomes if each.result])
+            )
     return 0
 
 

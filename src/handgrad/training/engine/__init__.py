@@ -1,1 +1,1 @@
-"""The loop: objective, optimiser, one chunk of steps as one program, a fit that yields."""
+"""The loop: objective, optimiser, chunks of steps as programs, a fit that yields."""

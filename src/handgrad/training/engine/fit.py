@@ -54,7 +54,9 @@ class Run(NamedTuple):
     step: Step
     key: jax.Array  # of shuffling and dropout
     train: Samples | Stream
-    seen: Samples  # training samples that are scored, as many as there are for validation
+    seen: (
+        Samples  # training samples that are scored, as many as there are for validation
+    )
     validation: Samples | None
     samples: int  # m, of the training part
     batch_size: int
@@ -187,7 +189,8 @@ def compile_programs(run: Run, state: State) -> Programs:
     one = np.int32(1)
     lowered = [order.lower(run.key, one), score.lower(state, run.seen, run.validation)]
     if isinstance(run.train, Samples):
-        rows = Epoch(*run.train, *jax.eval_shape(order, run.key, one), one)
+        shuffle = jax.eval_shape(order, run.key, one)
+        rows = Epoch(*run.train, *shuffle, first=one)
         lowered.append(chunk.lower(state, run.key, rows, one))
     with ThreadPoolExecutor() as pool:
         order, score, *chunks = pool.map(lambda each: each.compile(), lowered)

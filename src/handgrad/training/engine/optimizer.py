@@ -1,8 +1,8 @@
 """Optimisers and schedules of Optax, by name and with arguments by name.
 
-What turns gradients into updates is a chain: clip the gradient, decay the weights (where
-the optimiser does not do it itself), the optimiser with its learning rate injected into
-its state, and around them the accumulation over minibatches.
+What turns gradients into updates is a chain: clip the gradient, decay the weights where
+the optimiser does not do it itself, then the optimiser, its learning rate injected into
+its state; and around them the accumulation over minibatches.
 """
 
 import inspect
@@ -118,7 +118,9 @@ def make_optimizer(
     if "key" in taken:
         defaults["key"] = jax.random.fold_in(jax.random.key(seed), Draw.NOISE)
     inject = optax.inject_hyperparams(function, static_args=[*taken.keys() - rates])
-    optimizer = _call(function, rates, defaults, settings.arguments, "optimizer", inject)
+    optimizer = _call(
+        function, rates, defaults, settings.arguments, "optimizer", inject
+    )
     if not _off(settings.clip_norm):
         in_front = [optax.clip_by_global_norm(settings.clip_norm), *in_front]
     chained = optax.chain(*in_front, optimizer) if in_front else optimizer
@@ -162,17 +164,17 @@ def _states(tree: Any, attribute: str) -> list[Any]:
     return [node for node in jax.tree.leaves(tree, is_leaf=found) if found(node)]
 
 
-def _warmed_up(schedule: Any, warmup: int, step: jax.Array) -> jax.Array:
-    after = schedule(step - warmup) if callable(schedule) else schedule
-    first = schedule(0) if callable(schedule) else schedule
+def _warmed_up(schedule: Any, warmup: int, step: Any) -> jax.Array:
+    rate = schedule if callable(schedule) else lambda _: schedule
+    first, after = rate(0), rate(step - warmup)
     return jnp.where(step < warmup, first * (step + 1) / (warmup + 1), after)
 
 
 def _decay(
     settings: Optimizer, taken: Mapping[str, inspect.Parameter]
 ) -> tuple[dict[str, Any], list[optax.GradientTransformation]]:
-    """Arguments for an optimiser that decays weights itself; else what adds the decay to
-    the gradient in front of it, as an L2 penalty does."""
+    """Arguments for an optimiser that decays weights itself; else what adds the decay
+    to the gradient in front of it, as an L2 penalty does."""
     if not _off(settings.weight_decay) and "weight_decay" in settings.arguments:
         raise TrainingError(
             "`optimizer.arguments.weight_decay` must be left out beside "
@@ -188,8 +190,8 @@ def _decay(
         return {}, []
     if "weight_decay" in taken:
         raise TrainingError(
-            f"`optimizer.weight_decay` must be 0 for {settings.name}, which cannot leave "
-            f"the biases out, got {settings.weight_decay}. Use another optimiser, or "
+            f"`optimizer.weight_decay` must be 0 for {settings.name}, which cannot "
+            f"leave the biases out, got {settings.weight_decay}. Use another optimiser, or "
             "`optimizer.arguments.weight_decay`, which decays biases too."
         )
     return {}, [optax.add_decayed_weights(settings.weight_decay, weights_alone)]

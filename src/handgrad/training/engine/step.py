@@ -44,16 +44,16 @@ class Epoch(NamedTuple):
     weights: jax.Array | None  # (m,), of the samples; None for all 1
     order: jax.Array  # (S, B), int32: which samples
     present: jax.Array  # (S, B), float32: 1 for a sample, 0 for padding
-    first: jax.Array  # int32: steps done before the epoch
+    first: Any  # int32: steps done before the epoch
 
 
 class Block(NamedTuple):
-    """K minibatches, as they come from a stream."""
+    """K minibatches, as they come from a stream: arrays, or shapes of them."""
 
-    x: jax.Array  # (K, B, n_0)
-    y: jax.Array  # (K, B)
-    present: jax.Array  # (K, B)
-    first: jax.Array  # int32: steps done before the block
+    x: Any  # (K, B, n_0)
+    y: Any  # (K, B)
+    present: Any  # (K, B)
+    first: Any  # int32: steps done before the block
 
 
 class Step(NamedTuple):
@@ -156,4 +156,6 @@ def _average(
         return None
     step = state.step.astype(jnp.float32)
     kept = jnp.minimum(decay, (1 + step) / (10 + step))
-    return optax.incremental_update(params, state.average, 1 - kept)
+    return jax.tree.map(
+        lambda old, new: kept * old + (1 - kept) * new, state.average, params
+    )

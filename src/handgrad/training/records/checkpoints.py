@@ -1,4 +1,4 @@
-"""Checkpoints: everything that the next step depends on, in files that are whole or not.
+"""Checkpoints: all that the next step depends on, in files that are whole or not.
 
 A checkpoint is a safetensors file of the leaves of a tree, named by their paths, with a
 digest of its bytes. On one device that is all that Orbax would give, at a fraction of
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from safetensors.numpy import load, save
 
@@ -37,15 +38,13 @@ class Checkpointer:
         self.folder.mkdir(parents=True, exist_ok=True)
         self._written, self._epochs = time.monotonic(), 0
 
-    def __call__(
-        self, progress: Progress, tree: Any, *, best: int, now: bool
-    ) -> None:
+    def __call__(self, progress: Progress, tree: Any, *, best: int, now: bool) -> None:
         """Write a checkpoint if it is due.
 
         Args:
           progress: of `fit`.
           tree: what to keep: a pytree of arrays; keys of PRNGs too.
-          best: the best epoch so far, whose checkpoint is kept besides the last ones.
+          best: the best epoch so far; its checkpoint is kept besides the last ones.
           now: whether it is due in any case.
 
         Raises:
@@ -109,7 +108,9 @@ def _read(path: Path, template: Any) -> Any:
     content = path.read_bytes()
     start = len(_MAGIC) + _DIGEST
     body = content[start:]
-    if not content.startswith(_MAGIC) or content[start - _DIGEST : start] != _digest(body):
+    if not content.startswith(_MAGIC) or content[start - _DIGEST : start] != _digest(
+        body
+    ):
         raise Unreadable("it is truncated, corrupted or no checkpoint")
     leaves, wanted = load(body), _named(template)
     if leaves.keys() != {name for name, _ in wanted}:
@@ -124,9 +125,7 @@ def _named(tree: Any) -> list[tuple[str, Any]]:
 
 
 def _is_key(leaf: Any) -> bool:
-    return hasattr(leaf, "dtype") and jax.dtypes.issubdtype(
-        leaf.dtype, jax.dtypes.prng_key
-    )
+    return hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
 def _data(leaf: Any) -> Any:
@@ -149,5 +148,7 @@ def _like(array: np.ndarray, leaf: Any, name: str) -> Any:
             f"{wanted.dtype} of shape {wanted.shape} belongs"
         )
     if _is_key(leaf):
-        return jax.random.wrap_key_data(array, impl=str(jax.random.key_impl(leaf)))
+        return jax.random.wrap_key_data(
+            jnp.asarray(array), impl=str(jax.random.key_impl(leaf))
+        )
     return array.view(wanted.dtype)

@@ -36,9 +36,7 @@ class Claim(NamedTuple):
     resumed: bool  # whether an earlier process has been at work in it
 
 
-def claim(
-    root: Path, settings: Settings, data: str, *, fresh: bool = False
-) -> Claim:
+def claim(root: Path, settings: Settings, data: str, *, fresh: bool = False) -> Claim:
     """A folder of the run's name: that of an unfinished run of the same, or a new one.
 
     Args:
@@ -186,7 +184,11 @@ def continues(before: Settings, settings: Settings, *, done: bool) -> bool:
     constant = settings.optimizer.schedule.name == "constant_schedule"
     longer = settings.training.epochs > before.training.epochs
     training = replace(before.training, epochs=settings.training.epochs)
-    return (own_length or constant) and longer and replace(before, training=training) == settings
+    return (
+        (own_length or constant)
+        and longer
+        and replace(before, training=training) == settings
+    )
 
 
 def _lock(folder: Path) -> FileLock | None:
