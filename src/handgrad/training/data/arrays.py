@@ -19,11 +19,11 @@ from handgrad.training.data.files import bounded, broken, everything, reading
 from handgrad.training.errors import TrainingError, shortened
 
 _PARTS = {
-    "training": ("", "_train", "train_"),
-    "validation": ("_validation", "_val", "val_"),
-    "test": ("_test", "test_"),
+    "training": "* *_train train_*",
+    "validation": "*_validation *_val validation_* val_*",
+    "test": "*_test test_*",
 }
-_PAIRS = (("x", "y"), ("X", "y"), ("images", "labels"), ("data", "target"))
+_PAIRS = ("x y", "X y", "images labels", "data target")
 """What the features and the labels of a part may be called: x_train and y_train."""
 
 
@@ -82,9 +82,9 @@ def read_npy_folder(path: str | Path) -> Source:
 def _source(arrays: Mapping[str, Callable[[], np.ndarray]], path: Path) -> Source:
     parts: dict[str, Samples] = {}
     image_shape = None
-    for part, affixes in _PARTS.items():
-        for affix, (x_word, y_word) in product(affixes, _PAIRS):
-            x_name, y_name = _joined(x_word, affix), _joined(y_word, affix)
+    for part, patterns in _PARTS.items():
+        for pattern, pair in product(patterns.split(), _PAIRS):
+            x_name, y_name = (pattern.replace("*", word) for word in pair.split())
             if part not in parts and {x_name, y_name} <= arrays.keys():
                 x, y = _features(arrays[x_name](), x_name, path), arrays[y_name]()
                 shape = (x.shape[1], x.shape[2]) if x.ndim == 3 else None
@@ -102,10 +102,6 @@ def _source(arrays: Mapping[str, Callable[[], np.ndarray]], path: Path) -> Sourc
         test=parts.get("test"),
         image_shape=image_shape,
     )
-
-
-def _joined(name: str, affix: str) -> str:
-    return affix + name if affix.endswith("_") else name + affix
 
 
 def _features(x: np.ndarray, name: str, path: Path) -> np.ndarray:

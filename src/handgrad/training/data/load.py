@@ -6,9 +6,10 @@ import numpy as np
 
 from handgrad.training.data.dataset import Dataset, Part, Samples, Source, Words
 from handgrad.training.data.labels import as_words, class_names, label_numbers
+from handgrad.training.data.on_disk import Rows, kept_dtype
 from handgrad.training.data.scaling import Moments, fit_scaling, measure
 from handgrad.training.data.sources import read_source
-from handgrad.training.data.splits import Rows, split_rows
+from handgrad.training.data.splits import split_rows
 from handgrad.training.data.table import (
     Encoder,
     Table,
@@ -23,8 +24,6 @@ from handgrad.training.settings.tables import Data
 
 PARTS = ("training", "validation", "test")
 _SHARES = {"test": 0.2, "validation": 0.1}
-_KEPT = {np.dtype(name) for name in ("u1", "i1", "u2", "i2", "f2", "f4")}
-"""What goes to the device as it is; all else as float32."""
 
 
 class _Chosen(NamedTuple):
@@ -191,7 +190,7 @@ def _check_varies(moments: Moments) -> None:
 def _streams(settings: Data, x: Any, samples: int) -> bool:
     if settings.stream != "auto":
         return settings.stream == "on"
-    size = samples * x.shape[1] * (x.dtype.itemsize if x.dtype in _KEPT else 4)
+    size = samples * x.shape[1] * kept_dtype(x.dtype).itemsize
     return isinstance(x, np.memmap) and size > memory_bytes() / 4
 
 
@@ -205,7 +204,4 @@ def _take(x: Any, rows: np.ndarray, streamed: bool) -> Any:
 
 def _prepared(x: Any, streamed: bool) -> Any:
     """In a dtype that goes to the device; what is streamed stays where it is."""
-    if streamed or (x.dtype in _KEPT and x.dtype.isnative):
-        return x
-    kept = x.dtype.newbyteorder("=") if x.dtype.newbyteorder("=") in _KEPT else "f4"
-    return np.asarray(x).astype(kept)
+    return x if streamed else np.asanyarray(x).astype(kept_dtype(x.dtype), copy=False)

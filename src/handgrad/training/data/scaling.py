@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from handgrad.training.data.on_disk import forget
 from handgrad.training.errors import TrainingError
 
 CHUNK = 2**22  # entries looked at together
@@ -71,6 +72,7 @@ def measure(x: Any, rows: np.ndarray, name: str) -> Moments:
         values = np.asarray(x[start : start + block], np.float64)
         _check_finite(values, rows[start : start + block], name)
         moments = _joined(moments, values)
+        forget(x)
     return moments
 
 
