@@ -145,7 +145,7 @@ def test_what_cannot_be_trained_on_is_refused(
 )
 def test_own_test_samples_must_fit(own: Samples, message: str) -> None:
     with pytest.raises(TrainingError) as refused:
-        make_dataset(Source(Samples(X, Y), test=own), NO_SPLIT)
+        make_dataset(Source(Samples(X, Y), test=own), Data("npz", validation=0.0))
     assert message in str(refused.value)
 
 

@@ -8,7 +8,7 @@ from handgrad.training.data.scaling import fit_scaling, measure
 
 
 def fitted(how: str, x: np.ndarray, divisor: float = 0.0) -> Scaling:
-    return fit_scaling(how, divisor, x, measure(x, "training"))
+    return fit_scaling(how, divisor, x, measure(x, np.arange(len(x)), "training"))
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from handgrad.training import TrainingError
-from handgrad.training.data.splits import Rows, split_rows
+from handgrad.training.data.splits import split_rows
 
 
 @given(
@@ -41,12 +41,3 @@ def test_a_split_without_room_for_every_class_names_it() -> None:
         "holds out 1 of the 1 samples of label 1. Choose another share, or join "
         "classes."
     )
-
-
-def test_rows_are_those_of_the_array() -> None:
-    array = np.arange(20).reshape(10, 2)
-    rows = Rows(array, np.array([7, 1, 4]))
-    assert (len(rows), rows.shape, rows.dtype) == (3, (3, 2), array.dtype)
-    np.testing.assert_array_equal(np.asarray(rows), array[[7, 1, 4]])
-    np.testing.assert_array_equal(rows[1:], array[[1, 4]])
-    np.testing.assert_array_equal(rows[np.array([2, 0])], array[[4, 7]])

@@ -6,7 +6,7 @@ import os
 import numpy as np
 
 from handgrad.training.data.dataset import Dataset
-from handgrad.training.data.splits import Rows
+from handgrad.training.data.on_disk import Rows
 
 
 def fingerprint(data: Dataset) -> str:

@@ -5,18 +5,21 @@ each dimension as a big-endian uint32, then the entries in row-major order, big-
 Source: LeCun, Cortes and Burges, "The MNIST database of handwritten digits".
 """
 
-import gzip
 import math
-import struct
-import zlib
+import re
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from handgrad.training.data.files import broken, contents, reading
 from handgrad.training.errors import TrainingError
 
 _DTYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
+_NAME = re.compile(
+    r"(?P<set>.*?)(?P<part>train|t10k|test)-(?P<kind>images|labels)[-.]"
+    r"idx\d-(ubyte|byte|int)(\.gz)?"
+)
 
 
 class IdxFolder(NamedTuple):
@@ -29,49 +32,57 @@ class IdxFolder(NamedTuple):
 
 
 def read_idx(path: str | Path) -> np.ndarray:
-    """Read one IDX file, gzipped if its name ends in .gz.
+    """Read one IDX file, gzipped or not, whatever its name.
 
     Args:
       path: the file.
 
     Returns:
-      The array, in the dtype and the dimensions that the header states.
+      The array, in the dtype and the dimensions that the header states; a file that is
+      not gzipped is mapped into memory.
 
     Raises:
       TrainingError: if it cannot be read or unpacked, does not begin with an IDX
         header, or holds more or fewer entries than the header states.
     """
     path = Path(path)
-    content = _content(path)
-    if len(content) < 4 or content[:2] != b"\0\0" or content[2] not in _DTYPES:
-        raise TrainingError(
-            f"`data.path` file {path} must begin with an IDX header (two zero bytes, "
-            f"then a dtype of {', '.join(f'{code:#04x}' for code in _DTYPES)}), "
-            f"got the bytes {content[:4].hex(' ') or '(none)'}."
+    with reading(path):
+        content = contents(path)
+    head = content[:4].tobytes()
+    if len(head) < 4 or head[:2] != b"\0\0" or head[2] not in _DTYPES:
+        raise broken(
+            path,
+            "that begins with an IDX header (two zero bytes, then a dtype of "
+            f"{', '.join(f'{code:#04x}' for code in _DTYPES)}), got the bytes "
+            f"{head.hex(' ') or '(none)'}.",
         )
-    dtype, dimensions = np.dtype(_DTYPES[content[2]]), content[3]
+    dtype, dimensions = np.dtype(_DTYPES[head[2]]), head[3]
     start = 4 + 4 * dimensions
-    if dimensions == 0 or len(content) < start:
-        raise TrainingError(
-            f"`data.path` file {path} must state 1 or more dimensions, got a header "
-            f"of {len(content)} bytes for {dimensions}. Is the file whole?"
+    if not 1 <= dimensions <= 4 or len(content) < start:
+        raise broken(
+            path,
+            f"that states 1 to 4 dimensions, got a header of "
+            f"{min(len(content), start)} bytes for {dimensions}. Is the file whole?",
         )
-    shape = struct.unpack(f">{dimensions}I", content[4:start])
+    shape = tuple(content[4:start].view(">u4").tolist())
     expected = math.prod(shape) * dtype.itemsize
-    if len(content) - start != expected:
-        raise TrainingError(
-            f"`data.path` file {path} must hold {expected} bytes after its header, for "
-            f"shape {shape}, got {len(content) - start}. Is the file whole?"
+    if len(content) - start != expected or expected == 0:
+        raise broken(
+            path,
+            f"that holds {expected} bytes (1 or more) after its header, for shape "
+            f"{shape}, got {len(content) - start}. Is the file whole?",
         )
-    return np.frombuffer(content, dtype, offset=start).reshape(shape)
+    return content[start:].view(dtype).reshape(shape)
 
 
 def read_idx_folder(folder: str | Path) -> IdxFolder:
-    """Read train-images, train-labels, t10k-images and t10k-labels.
+    """Read the images and the labels to train on and to test on.
 
     Args:
-      folder: holds the four files, each as NAME-idx3-ubyte or NAME.idx3-ubyte (labels:
-        idx1), with or without .gz.
+      folder: holds the four files under a naming of the MNIST family:
+        train-images-idx3-ubyte, t10k- or test- for the test, a dot before idx, a name
+        in front (emnist-letters-train-...), .gz at the end. Where it holds several
+        sets, FOLDER/NAME names one: emnist/emnist-letters.
 
     Returns:
       Images (m, height, width) and integer labels (m,), for training and for the test.
@@ -81,14 +92,9 @@ def read_idx_folder(folder: str | Path) -> IdxFolder:
         three-dimensional, labels not integers in one dimension, or their counts or
         image sizes differ.
     """
-    folder = Path(folder).expanduser()
-    if not folder.is_dir():
-        raise TrainingError(
-            "`data.path` must be a folder of IDX files, found no folder at "
-            f"{folder.absolute()}."
-        )
-    train_images, train_labels = _read_part(folder, "train")
-    test_images, test_labels = _read_part(folder, "t10k")
+    files = _find(Path(folder).expanduser())
+    train_images, train_labels = _read_part(files, "train")
+    test_images, test_labels = _read_part(files, "test")
     if train_images.shape[1:] != test_images.shape[1:]:
         raise TrainingError(
             f"`data.path` {folder} must hold images of one size, got "
@@ -98,44 +104,62 @@ def read_idx_folder(folder: str | Path) -> IdxFolder:
     return IdxFolder(train_images, train_labels, test_images, test_labels)
 
 
-def _content(path: Path) -> bytes:
-    try:
-        content = path.read_bytes()
-        return gzip.decompress(content) if path.suffix == ".gz" else content
-    except (OSError, EOFError, zlib.error) as error:
+def _find(folder: Path) -> dict[tuple[str, str], Path]:
+    """The file of each part and kind."""
+    name = ""
+    if not folder.is_dir():
+        folder, name = folder.parent, folder.name
+    with reading(folder):
+        matches = [_NAME.fullmatch(path.name) for path in sorted(folder.iterdir())]
+    found = [m for m in matches if m and m["set"].startswith(name)]
+    sets = sorted({match["set"] for match in found})
+    if len(sets) > 1:
         raise TrainingError(
-            f"`data.path` file {path} cannot be read: {error}. Is the file whole?"
-        ) from error
+            f"`data.path` {folder / name} must hold one data set, found "
+            f"{', '.join(sets)}. Add the name of one to the path: {folder / sets[-1]}"
+        )
+    files = {
+        (match["part"].replace("t10k", "test"), match["kind"]): folder / match.string
+        for match in reversed(found)
+    }
+    for part, kind in (
+        ("train", "images"),
+        ("train", "labels"),
+        ("test", "images"),
+        ("test", "labels"),
+    ):
+        if (part, kind) not in files:
+            raise TrainingError(
+                f"`data.path` {folder.absolute()} must hold {part}-{kind}, found "
+                f"{', '.join(match.string for match in found) or 'no IDX file'}. Its "
+                f"name must be like train-images-idx3-ubyte, with .gz or without."
+            )
+    return files
 
 
-def _read_part(folder: Path, part: str) -> tuple[np.ndarray, np.ndarray]:
-    images_path = _find(folder, f"{part}-images", "idx3-ubyte")
-    labels_path = _find(folder, f"{part}-labels", "idx1-ubyte")
+def _read_part(
+    files: dict[tuple[str, str], Path], part: str
+) -> tuple[np.ndarray, np.ndarray]:
+    images_path, labels_path = files[part, "images"], files[part, "labels"]
     images, labels = read_idx(images_path), read_idx(labels_path)
-    if images.ndim != 3 or 0 in images.shape:
-        raise TrainingError(
-            f"`data.path` file {images_path} must have 3 dimensions "
-            f"(images, height, width), all positive, got shape {images.shape}."
+    if "idx2-int" in labels_path.name and labels.ndim == 2:
+        labels = labels[
+            :, 0
+        ]  # of QMNIST, where the class is the first of eight columns
+    if images.ndim != 3:
+        raise broken(
+            images_path,
+            f"of 3 dimensions (images, height, width), got shape {images.shape}.",
         )
     if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer):
-        raise TrainingError(
-            f"`data.path` file {labels_path} must hold integers in 1 dimension, "
-            f"got {labels.dtype} of shape {labels.shape}."
+        raise broken(
+            labels_path,
+            f"of integers in 1 dimension, got {labels.dtype} of shape {labels.shape}.",
         )
     if len(images) != len(labels):
-        raise TrainingError(
-            f"`data.path` {folder} must hold one label per image, got {len(images)} "
-            f"in {images_path.name} and {len(labels)} in {labels_path.name}."
+        raise broken(
+            labels_path,
+            f"of one label per image, got {len(labels)} for the {len(images)} images "
+            f"in {images_path.name}.",
         )
     return images, labels
-
-
-def _find(folder: Path, stem: str, kind: str) -> Path:
-    names = [f"{stem}{dot}{kind}{gz}" for dot in "-." for gz in ("", ".gz")]
-    for name in names:
-        if (folder / name).is_file():
-            return folder / name
-    raise TrainingError(
-        f"`data.path` {folder.absolute()} must hold {stem}, found none of "
-        f"{', '.join(names)}."
-    )

@@ -2,10 +2,13 @@
 
 import numpy as np
 
+from handgrad.training.data.dataset import Words
 from handgrad.training.errors import TrainingError, shortened
 
 
-def class_names(y: np.ndarray, names: tuple[str, ...], where: str) -> tuple[str, ...]:
+def class_names(
+    y: np.ndarray | Words, names: tuple[str, ...], where: str
+) -> tuple[str, ...]:
     """The classes, from the labels to train on.
 
     Args:
@@ -21,13 +24,14 @@ def class_names(y: np.ndarray, names: tuple[str, ...], where: str) -> tuple[str,
       TrainingError: for labels that are no labels, a label without a sample, fewer than
         two classes, or names that do not fit.
     """
-    found = _names_in_text(y) if y.dtype.kind == "U" else _numbers(y, where)
+    text = isinstance(y, Words)
+    found = _names_in_text(y, where) if isinstance(y, Words) else _numbers(y, where)
     if len(found) < 2:
         raise TrainingError(
             f"`y` of the {where} samples must hold two classes or more, got "
             f"{shortened(found)}."
         )
-    fits = set(names) == set(found) if y.dtype.kind == "U" else len(names) == len(found)
+    fits = set(names) == set(found) if text else len(names) == len(found)
     if names and not fits:
         raise TrainingError(
             f"`data.classes` must name the {len(found)} classes of the {where} "
@@ -36,7 +40,9 @@ def class_names(y: np.ndarray, names: tuple[str, ...], where: str) -> tuple[str,
     return names or found
 
 
-def label_numbers(y: np.ndarray, classes: tuple[str, ...], where: str) -> np.ndarray:
+def label_numbers(
+    y: np.ndarray | Words, classes: tuple[str, ...], where: str
+) -> np.ndarray:
     """The labels as places among the classes.
 
     Args:
@@ -50,29 +56,56 @@ def label_numbers(y: np.ndarray, classes: tuple[str, ...], where: str) -> np.nda
     Raises:
       TrainingError: for a label that is none of them, by its row.
     """
-    if y.dtype.kind == "U":
-        sorter = np.argsort(classes)
-        ranks = np.searchsorted(classes, y, sorter=sorter).clip(max=len(classes) - 1)
-        numbers = sorter[ranks]
-        outside = np.flatnonzero(np.asarray(classes)[numbers] != y)
-        valid = shortened(classes)
+    if isinstance(y, Words):
+        numbers, given = _places(y, classes), (*y.words, "")
+        outside = np.flatnonzero(numbers < 0)
+        came = given[y.places[outside[0]]] if outside.size else ""
+        valid = f"of {shortened(classes)}"
     else:
         _check_whole(y, where)
         numbers, outside = y, np.flatnonzero((y < 0) | (y >= len(classes)))
+        came = y[outside[0]].item() if outside.size else 0
         valid = f"in 0 ... {len(classes) - 1}"
     if outside.size:
         raise TrainingError(
-            f"`y` of the {where} samples must be labels {valid}, got "
-            f"{shortened(y[outside[0]].item())} in row {outside[0]} ({outside.size} "
-            "such labels). Correct or remove them."
+            f"`y` of the {where} samples must be labels {valid}, got {shortened(came)} "
+            f"in row {outside[0]} ({outside.size} such labels). Correct or remove them."
         )
     return numbers.astype(np.int32)
 
 
-def _names_in_text(y: np.ndarray) -> tuple[str, ...]:
-    names = np.unique(y).tolist()
-    whole = all(name.lstrip("-").isdecimal() for name in names)
-    return tuple(sorted(names, key=int) if whole else names)
+def as_words(y: np.ndarray | Words) -> np.ndarray | Words:
+    """Text as words; numbers as they are."""
+    if isinstance(y, Words) or y.dtype.kind != "U":
+        return y
+    words, places = np.unique(y, return_inverse=True)
+    return Words(places.reshape(y.shape).astype(np.int32), tuple(words.tolist()))
+
+
+def _places(y: Words, classes: tuple[str, ...]) -> np.ndarray:
+    known = {name: place for place, name in enumerate(classes)}
+    return np.array([known.get(word, -1) for word in (*y.words, "")])[y.places]
+
+
+def _names_in_text(y: Words, where: str) -> tuple[str, ...]:
+    missing = np.flatnonzero(y.places < 0)
+    if missing.size:
+        raise TrainingError(
+            f"`y` of the {where} samples must be a label in every row, got none in row "
+            f"{missing[0]} ({missing.size} such rows). Fill or remove them."
+        )
+    names = sorted(y.words)
+    try:
+        values = dict(zip(names, map(float, names), strict=True))
+    except ValueError:
+        return tuple(names)
+    broken = [name for name, value in values.items() if not value.is_integer()]
+    if broken:
+        raise TrainingError(
+            f"`y` of the {where} samples must be classes, got numbers such as "
+            f"{shortened(broken[0])}. Is it the right column (data.label)?"
+        )
+    return tuple(sorted(names, key=lambda name: values[name]))
 
 
 def _numbers(y: np.ndarray, where: str) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from handgrad.training.data.on_disk import forget
 from handgrad.training.errors import TrainingError
 
 CHUNK = 2**22  # entries looked at together
@@ -48,11 +49,12 @@ class Moments(NamedTuple):
     high: np.ndarray  # (n_0,)
 
 
-def measure(x: Any, name: str) -> Moments:
+def measure(x: Any, rows: np.ndarray, name: str) -> Moments:
     """Look at every entry once, in blocks, and refuse those that are not finite.
 
     Args:
-      x: (m, n_0) with m positive; an array, a memory map or `Rows`.
+      x: (m, n_0): an array, a memory map or `Rows`.
+      rows: (m,), which row of its source each is, for messages.
       name: what a message calls these samples.
 
     Returns:
@@ -68,18 +70,19 @@ def measure(x: Any, name: str) -> Moments:
     block = max(1, CHUNK // features)
     for start in range(0, len(x), block):
         values = np.asarray(x[start : start + block], np.float64)
-        _check_finite(values, start, name)
+        _check_finite(values, rows[start : start + block], name)
         moments = _joined(moments, values)
+        forget(x)
     return moments
 
 
-def _check_finite(values: np.ndarray, start: int, name: str) -> None:
+def _check_finite(values: np.ndarray, rows: np.ndarray, name: str) -> None:
     fits = np.abs(values) <= np.finfo(np.float32).max
     if not fits.all():
         row, column = np.argwhere(~fits)[0]
         raise TrainingError(
             f"`x` of the {name} samples must be finite in float32, got "
-            f"{values[row, column]} in row {start + row}, column {column}. Fill it, or "
+            f"{values[row, column]} in row {rows[row]}, column {column}. Fill it, or "
             "remove the row."
         )
 

@@ -1,29 +1,8 @@
-"""Samples by their rows: stratified splits, and parts that stay on the disk."""
-
-from typing import Any
+"""Stratified splits: which rows are held out of which."""
 
 import numpy as np
 
 from handgrad.training.errors import TrainingError
-
-
-class Rows:
-    """Some rows of an array that stays where it is; read when they are asked for."""
-
-    def __init__(self, array: Any, rows: np.ndarray) -> None:
-        self.array, self.rows = array, rows
-        self.shape: tuple[int, ...] = (len(rows), *array.shape[1:])
-        self.dtype: np.dtype[Any] = array.dtype
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, rows: Any) -> np.ndarray:
-        return np.asarray(self.array[self.rows[rows]])
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        del copy  # what is read is always new
-        return np.asarray(self[:], dtype)
 
 
 def split_rows(

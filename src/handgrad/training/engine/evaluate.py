@@ -24,9 +24,9 @@ class Score(NamedTuple):
 class Samples(NamedTuple):
     """Features, labels and, where samples weigh differently, weights, on the device."""
 
-    x: jax.Array  # (m, n_0), not scaled
-    y: jax.Array  # (m,)
-    weights: jax.Array | None = None  # (m,)
+    x: Any  # (m, n_0), not scaled
+    y: Any  # (m,)
+    weights: Any = None  # (m,)
 
 
 def evaluate(

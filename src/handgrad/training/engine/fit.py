@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import handgrad
-from handgrad.training.data import Dataset, Part
+from handgrad.training.data import Dataset, Part, stream
 from handgrad.training.engine.evaluate import Samples, Score, evaluate
 from handgrad.training.engine.objective import make_objective
 from handgrad.training.engine.optimizer import (
@@ -41,8 +41,15 @@ from handgrad.training.settings import Settings
 SECONDS = 0.3
 """That a chunk takes where its steps are chosen by time: how long a signal waits."""
 
+SEEN = 10_000
+"""Training samples that are scored at most."""
+
 MOST_STEPS = 2**20
 """In a chunk whose steps take no time at all."""
+
+BLOCK = 2**25
+"""Bytes of the features that a stream hands over at once, and that are scored at once
+where a part stays on the disk."""
 
 Stream = Callable[[int, int], Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]]
 """(epoch, first step of the epoch) -> blocks of x, y and presence."""
@@ -80,13 +87,13 @@ class Progress(NamedTuple):
         return all(map(math.isfinite, (self.record.objective, self.record.train_loss)))
 
 
-def prepare(settings: Settings, data: Dataset, stream: Stream | None = None) -> Run:
-    """Make the objective and the optimiser, and lay the data on the device.
+def prepare(settings: Settings, data: Dataset) -> Run:
+    """Make the objective and the optimiser, and lay the data on the device, or make the
+    stream that reads them.
 
     Args:
       settings: checked by `check_settings`.
       data: of `load_data`.
-      stream: where the training part is not to lie in memory.
 
     Returns:
       What `start` and `fit` need; a function of settings and data.
@@ -105,13 +112,15 @@ def prepare(settings: Settings, data: Dataset, stream: Stream | None = None) -> 
         data.scaling,
         settings.optimizer.average,
     )
-    validation = _on_device(data.validation) if len(data.validation.y) else None
+    place = (lambda part: part) if data.streamed else _on_device
     return Run(
         step,
         jax.random.key(settings.seed),
-        stream or _on_device(data.train),
+        _stream(data.train, settings.seed, batch_size)
+        if data.streamed
+        else _on_device(data.train),
         _seen(data),
-        validation,
+        place(data.validation) if len(data.validation.y) else None,
         samples,
         batch_size,
     )
@@ -178,6 +187,7 @@ class Programs(NamedTuple):
     chunk: Chunk
     order: Callable[[jax.Array, Any], tuple[jax.Array, jax.Array]]
     score: Callable[[State, Samples, Samples | None], Any]
+    evaluate: Callable[[handgrad.Params, Samples], Score]  # of a block from the disk
 
 
 def compile_programs(run: Run, state: State) -> Programs:
@@ -186,15 +196,19 @@ def compile_programs(run: Run, state: State) -> Programs:
     chunk = jax.jit(make_chunk(run.step), donate_argnums=0)
     order = jax.jit(partial(shuffled, samples=run.samples, batch_size=run.batch_size))
     score = jax.jit(partial(_scores, run.step))
+    scored = jax.jit(partial(evaluate, run.step.objective, run.step.scaling))
+    if not isinstance(run.train, Samples):
+        return Programs(chunk, order, score, scored)
     one = np.int32(1)
-    lowered = [order.lower(run.key, one), score.lower(state, run.seen, run.validation)]
-    if isinstance(run.train, Samples):
-        shuffle = jax.eval_shape(order, run.key, one)
-        rows = Epoch(*run.train, *shuffle, first=one)
-        lowered.append(chunk.lower(state, run.key, rows, one))
+    shuffle = jax.eval_shape(order, run.key, one)
+    lowered = [
+        chunk.lower(state, run.key, Epoch(*run.train, *shuffle, first=one), one),
+        order.lower(run.key, one),
+        score.lower(state, run.seen, run.validation),
+    ]
     with ThreadPoolExecutor() as pool:
-        order, score, *chunks = pool.map(lambda each: each.compile(), lowered)
-    return Programs(chunks[0] if chunks else chunk, order, score)
+        compiled = pool.map(lambda each: each.compile(), lowered)
+    return Programs(*compiled, scored)
 
 
 def fit(
@@ -289,6 +303,23 @@ def sources(
         done += steps
 
 
+def _stream(part: Part, seed: int, batch_size: int) -> Stream:
+    """Blocks of one size, so that one program takes them all: the last of an epoch ends
+    in minibatches of nothing, which are not stepped through."""
+    row = part.x.dtype.itemsize * part.x.shape[1]
+    steps = max(1, BLOCK // (row * batch_size))
+
+    def blocks(epoch: int, first: int) -> Iterator[tuple[np.ndarray, ...]]:
+        for block in stream(part, seed, epoch, first, batch_size, steps):
+            missing = (0, steps - len(block.y))
+            yield tuple(
+                np.pad(array, (missing, *((0, 0),) * (array.ndim - 1)))
+                for array in block
+            )
+
+    return blocks  # pyright: ignore[reportReturnType]
+
+
 def _scores(
     step: Step, state: State, seen: Samples, validation: Samples | None
 ) -> tuple[handgrad.Params, Score, Score | None, jax.Array]:
@@ -303,9 +334,12 @@ def _scores(
 def _score(
     run: Run, programs: Programs, state: State, epoch: int, steps: int
 ) -> tuple[EpochRecord, handgrad.Params]:
-    params, *scores = programs.score(state, run.seen, run.validation)
+    on_device = None if isinstance(run.validation, Part) else run.validation
+    params, *scores = programs.score(state, run.seen, on_device)
     train, validation, rate = jax.device_get(scores)
-    validation = validation or Score(np.float32("nan"), np.float32("nan"))
+    if isinstance(run.validation, Part):
+        validation = _score_from_disk(programs, params, run.validation)
+    validation = validation or Score(math.nan, math.nan)
     record = EpochRecord(
         epoch=epoch,
         steps=steps,
@@ -319,6 +353,20 @@ def _score(
     return record, params
 
 
+def _score_from_disk(programs: Programs, params: handgrad.Params, part: Part) -> Score:
+    """The score of a part that is read block by block."""
+    row = part.x.dtype.itemsize * part.x.shape[1]
+    rows = min(len(part.y), max(1, BLOCK // row))
+    total = np.zeros(2)
+    for start in range(0, len(part.y), rows):
+        x, y = (np.asarray(array[start : start + rows]) for array in part)
+        missing = (0, rows - len(y))
+        weights = np.pad(np.ones(len(y), np.float32), missing)
+        block = Samples(np.pad(x, (missing, (0, 0))), np.pad(y, missing), weights)
+        total += np.array(jax.device_get(programs.evaluate(params, block))) * len(y)
+    return Score(*(total / len(part.y)))
+
+
 def _no_sums() -> Sums:
     return Sums(*jax.device_put((np.float32(0), np.float32(0))))
 
@@ -328,9 +376,9 @@ def _on_device(part: Part) -> Samples:
 
 
 def _seen(data: Dataset) -> Samples:
-    """Training samples to score, as many as there are for validation: drawn once, so
-    that the curve of an epoch after another is of the same samples."""
+    """Training samples to score: as many as there are for validation, so that one
+    program scores both, and at most `SEEN`; the same ones after every epoch."""
     samples = len(data.train.y)
-    count = min(len(data.validation.y) or 10_000, samples)
+    count = min(len(data.validation.y) or SEEN, samples, SEEN)
     rows = np.sort(np.random.default_rng(0).choice(samples, count, replace=False))
-    return _on_device(Part(data.train.x[rows], data.train.y[rows]))
+    return _on_device(Part(np.asarray(data.train.x[rows]), data.train.y[rows]))

@@ -120,8 +120,8 @@ def loss_by_hand(
     x: jax.Array,
     arguments: dict[str, Any],
 ) -> jax.Array:
-    """J of a minibatch, whose derivatives are the hand-written ones, for optimisers that
-    look at the objective themselves; no sample's gradient is clipped in it."""
+    """J of a minibatch with the hand-written derivatives, for optimisers that
+    look at the objective; no sample's gradient is clipped in it."""
     narrow, x = cast((params, x), objective.dtype)
     return handgrad.loss_by_hand(narrow, x, **arguments)
 

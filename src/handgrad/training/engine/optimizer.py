@@ -165,7 +165,7 @@ def _states(tree: Any, attribute: str) -> list[Any]:
 
 
 def _warmed_up(schedule: Any, warmup: int, step: Any) -> jax.Array:
-    rate = schedule if callable(schedule) else lambda _: schedule
+    rate: Any = schedule if callable(schedule) else lambda _: schedule
     first, after = rate(0), rate(step - warmup)
     return jnp.where(step < warmup, first * (step + 1) / (warmup + 1), after)
 

@@ -75,10 +75,13 @@ def _check_source(data: Data) -> None:
         if not files:
             what = f"left out: {data.source} is no file"
             _require(value == "", f"data.{key}", value, what)
+        elif data.source == "idx" and key != "path":
+            _require(value == "", f"data.{key}", value, "left out: idx takes none")
     if files and data.path == "":
+        what = "folder" if data.source in ("idx", "npy") else "file"
         raise TrainingError(
-            f"`data.path` must be the {'folder' if data.source == 'idx' else 'file'} "
-            "of the samples (give it with --data.path PATH), got ''."
+            f"`data.path` must be the {what} of the samples (give it with --data.path "
+            "PATH), got ''."
         )
     defaults = Data(data.source)
     for key in ("label", "header", "ignored", "categorical", "missing"):
