@@ -128,7 +128,7 @@ def right_predictions(
         given.y,
         predicted,
         probabilities,
-        np.array(classes, dtype=np.str_),
+        np.array(list(classes), dtype=np.str_),
         mistakes,
         given.x[mistakes],
     )
