@@ -79,7 +79,7 @@ def _predictions(command: Evaluate) -> Predictions:
             f"`file` must hold samples with labels, got {command.file}. Say which "
             "column they are with --label, by name or by position."
         )
-    samples = Samples(x, label_numbers(y, model), np.arange(len(x)))
+    samples = Samples(x, label_numbers(y, model.classes), np.arange(len(x)))
     return predict(model, {command.file.name: samples})
 
 

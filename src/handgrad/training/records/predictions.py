@@ -1,7 +1,6 @@
 """predictions.npz: what the classifier made of every sample it did not train on."""
 
 import io
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -9,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from handgrad.training.errors import TrainingError
-from handgrad.training.records.files import replace_file
+from handgrad.training.records.files import UNREADABLE, replace_file
 from handgrad.training.records.model import Classifier, layer_sizes
 
 PREDICTIONS = "predictions.npz"
@@ -119,7 +118,7 @@ def load_predictions(path: str | Path) -> Predictions:
             f"`predictions` must be a file that can be read, got {path}: "
             f"{error.strerror or error}."
         ) from error
-    except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except UNREADABLE as error:
         raise TrainingError(
             f"`predictions` must be a file that handgrad saved, got {path}: {error}"
         ) from error
