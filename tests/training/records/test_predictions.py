@@ -9,8 +9,8 @@ from run_folders import classifier, samples
 from handgrad.training import TrainingError
 from handgrad.training.records.predictions import (
     MOST_MISTAKES,
-    Predictions,
     Examples,
+    Predictions,
     load_predictions,
     predict,
     save_predictions,

@@ -16,8 +16,8 @@ from handgrad.training.errors import TrainingError
 from handgrad.training.records.files import replace_file
 from handgrad.training.records.predictions import (
     PREDICTIONS,
-    Predictions,
     Examples,
+    Predictions,
     load_predictions,
     predict,
 )
