@@ -23,6 +23,12 @@ FOLDERS_OF_GRADCHECK = {
     "causes": {"reference", "trees", "check", "structure", "comparison"},
 }
 """What each may import of the room beside itself."""
+FOLDERS_OF_TRAINING = {
+    "records": {"errors"},
+    "views": {"records", "errors"},
+    "commands": {"records", "views", "errors"},
+}
+"""Likewise: what is shown is made of the records alone."""
 
 AUTODIFF = {
     *("grad", "value_and_grad", "vjp", "jvp", "linearize", "linear_transpose"),
@@ -83,6 +89,15 @@ def test_imports_inside_gradcheck_point_one_way(folder: str) -> None:
     for path in (PACKAGE / "gradcheck" / folder).glob("*.py"):
         for name in imported_modules(ast.parse(path.read_text("utf-8"))):
             assert Path(name).with_suffix("").parts[1] in allowed, f"{path}: {name}"
+
+
+@pytest.mark.parametrize("folder", FOLDERS_OF_TRAINING)
+def test_imports_inside_training_point_one_way(folder: str) -> None:
+    allowed = FOLDERS_OF_TRAINING[folder] | {folder}
+    for path in (PACKAGE / "training" / folder).glob("*.py"):
+        for name in imported_modules(ast.parse(path.read_text("utf-8"))):
+            parts = Path(name).with_suffix("").parts
+            assert parts[0] != "training" or parts[1] in allowed, f"{path}: {name}"
 
 
 def test_no_modules_import_each_other_in_a_circle() -> None:

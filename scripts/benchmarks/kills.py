@@ -87,7 +87,7 @@ def settings(optimizer: str, stream: str, folder: Path) -> Settings:
         data=Data(source="npy", path=str(folder), stream=stream),  # pyright: ignore[reportArgumentType]
         model=Model(hidden=(64, 64), hidden_dropout=0.1),
         optimizer=Optimizer(optimizer, 1e-2, dict(ARGUMENTS.get(optimizer, {}))),
-        training=Training(epochs=12, batch_size=16, check="off", chunk_steps=8),
+        training=Training(epochs=16, batch_size=16, check="off", chunk_steps=8),
         records=Records(checkpoint_seconds=1e-3),
     )
 
@@ -113,7 +113,7 @@ def run_with_kills(
     while killed < kills:
         process = start(made, root)
         wait_for_another(checkpoints, process)
-        process.join(chance.uniform(0, seconds / kills))
+        process.join(chance.uniform(0, seconds / kills / 2))
         if not process.is_alive():
             return killed
         process.kill()

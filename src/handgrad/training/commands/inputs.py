@@ -3,7 +3,6 @@
 import csv
 import gzip
 import warnings
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from handgrad.training.errors import TrainingError, nearest
+from handgrad.training.records.files import UNREADABLE
 from handgrad.training.records.model import MODEL, Classifier, layer_sizes, load_model
 
 
@@ -48,34 +48,30 @@ def read_inputs(path: Path, model: Classifier, label: str | None = None) -> Inpu
         inputs = read(path, model, label)
     except OSError as error:
         raise TrainingError(
-            f"`file` must be one that can be read, got {path}: {error.strerror}."
+            f"`file` must be one that can be read, got {path}: "
+            f"{error.strerror or error}."
         ) from error
-    except (ValueError, EOFError, UserWarning, zipfile.BadZipFile) as error:
-        if isinstance(error, TrainingError):
-            raise
+    except UNREADABLE as error:
         raise TrainingError(f"`file` {path} cannot be read: {error}") from error
     _check(inputs, model, path)
     return inputs
 
 
-def label_numbers(y: np.ndarray, model: Classifier) -> np.ndarray:
-    """Labels as places among the classes: by name, or as numbers 0 ... C-1 where names
-    are not numbers.
+def label_numbers(y: np.ndarray, classes: Sequence[str]) -> np.ndarray:
+    """Labels as places among the classes: text is their names, numbers are 0 ... C-1.
 
     Raises:
       TrainingError: for a label that is none of them, by its row.
     """
-    places = {name: k for k, name in enumerate(model.classes)}
-    if y.dtype.kind in "biuf" and not any(str(k) in places for k in range(len(places))):
-        places = {str(k): k for k in range(len(places))}
-    texts = [str(int(v)) if y.dtype.kind == "f" and v == v // 1 else str(v) for v in y]
-    for row, text in enumerate(texts):
-        if text not in places:
+    names = list(classes) if y.dtype.kind == "U" else list(range(len(classes)))
+    places = {name: place for place, name in enumerate(names)}
+    for row, label in enumerate(y.tolist()):
+        if label not in places:
             raise TrainingError(
-                f"`label` must be a class of the model, got {text!r:.80} in row {row}. "
-                f"{nearest(text, places)}"
+                f"`label` must be a class of the model, got {label!r:.80} in row "
+                f"{row}. {nearest(str(label), map(str, names))}"
             )
-    return np.array([places[text] for text in texts], np.int32)
+    return np.array([places[label] for label in y.tolist()], np.int32)
 
 
 def _arrays(path: Path, model: Classifier, label: str | None) -> Inputs:

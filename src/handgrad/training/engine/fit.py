@@ -207,8 +207,8 @@ def compile_programs(run: Run, state: State) -> Programs:
         score.lower(state, run.seen, run.validation),
     ]
     with ThreadPoolExecutor() as pool:
-        compiled = pool.map(lambda each: each.compile(), lowered)
-    return Programs(*compiled, scored)
+        chunk, order, score = pool.map(lambda each: each.compile(), lowered)
+    return Programs(chunk, order, score, scored)
 
 
 def fit(

@@ -1,8 +1,21 @@
 """Files that are never there by half."""
 
+import csv
 import os
+import struct
+import tokenize
+import zipfile
+import zlib
 from contextlib import suppress
 from pathlib import Path
+
+UNREADABLE = (
+    *(ValueError, EOFError, TypeError, KeyError, SyntaxError, RuntimeError),
+    *(OverflowError, MemoryError, UserWarning, csv.Error, struct.error),
+    *(tokenize.TokenError, zipfile.BadZipFile, zlib.error),
+)
+"""What the readers of Python and numpy raise for contents that they cannot make out;
+besides OSError, for what the file system refuses."""
 
 
 def replace_file(path: str | Path, content: bytes) -> None:

@@ -1,7 +1,6 @@
 """predictions.npz: what the classifier made of every sample it did not train on."""
 
 import io
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -9,15 +8,15 @@ from typing import NamedTuple
 import numpy as np
 
 from handgrad.training.errors import TrainingError
-from handgrad.training.records.files import replace_file
+from handgrad.training.records.files import UNREADABLE, replace_file
 from handgrad.training.records.model import Classifier, layer_sizes
 
 PREDICTIONS = "predictions.npz"
 MOST_MISTAKES = 30
 
 
-class Samples(NamedTuple):
-    """Samples as they came, with where they came from."""
+class Examples(NamedTuple):
+    """Examples as they came, with where they came from."""
 
     x: np.ndarray  # (m, n_0), not scaled
     y: np.ndarray  # (m,), integers 0 ... C-1
@@ -52,7 +51,7 @@ class Predictions(NamedTuple):
         )
 
 
-def predict(model: Classifier, parts: Mapping[str, Samples]) -> Predictions:
+def predict(model: Classifier, parts: Mapping[str, Examples]) -> Predictions:
     """The predictions of a classifier for the parts of a data set.
 
     Args:
@@ -74,7 +73,7 @@ def predict(model: Classifier, parts: Mapping[str, Samples]) -> Predictions:
     return Predictions(classes=found[0].classes, **joined)
 
 
-def _predict_part(model: Classifier, name: str, samples: Samples) -> Predictions:
+def _predict_part(model: Classifier, name: str, samples: Examples) -> Predictions:
     probabilities = model.predict_proba(samples.x)
     mistakes = worst_mistakes(samples.y, probabilities)
     features = layer_sizes(model.params)[0]
@@ -119,7 +118,7 @@ def load_predictions(path: str | Path) -> Predictions:
             f"`predictions` must be a file that can be read, got {path}: "
             f"{error.strerror or error}."
         ) from error
-    except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except UNREADABLE as error:
         raise TrainingError(
             f"`predictions` must be a file that handgrad saved, got {path}: {error}"
         ) from error

@@ -14,6 +14,8 @@ from handgrad.training.records.run_records import RunRecords
 from handgrad.training.views import classes, curves, images, scores
 from handgrad.training.views.style import svg
 
+STATES = ("running", "done", "interrupted", "diverged", "failed")
+
 
 def report_page(runs: Sequence[RunRecords]) -> str:
     """The report of one run, or of many beside each other.
@@ -71,9 +73,11 @@ def _run(name: str, run: RunRecords) -> dict[str, Any]:
     """What the page shows of a run."""
     sizes = layer_sizes(run.model.params) if run.model else ()
     parameters = sum((a + 1) * b for a, b in zip(sizes, sizes[1:], strict=False))
+    state = run.status.get("state", "unknown")
     return {
         "name": name,
-        "state": run.status.get("state", "unknown"),
+        "state": state,
+        "colour": state if state in STATES else "",
         "epochs": len(run.epochs),
         "best": best_record(run.epochs),
         "last": run.epochs[-1] if run.epochs else None,

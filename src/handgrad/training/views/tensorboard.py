@@ -1,5 +1,6 @@
 """Scalars for TensorBoard, beside metrics.jsonl. Needs the extra ``tensorboard``."""
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,6 +38,7 @@ def tensorboard_writer(
         str(folder / "tensorboard"),
         purge_step=after + 1 if after else None,
         flush_secs=5,
+        filename_suffix=f".{time.time_ns()}",  # its own names differ by the second
     ) as writer:
 
         def write(record: EpochRecord) -> None:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -73,18 +73,25 @@ def _bar(
 ) -> Iterator[Show]:
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(20), TaskProgressColumn())
-    with Progress(*columns, TextColumn("{task.fields[text]}"), console=console) as bar:
-        task = bar.add_task("", total=epochs * steps_per_epoch, text="")
-        last = ""
+    class TwoLines(Progress):
+        """The bar, and under it the losses: both fit in 80 columns."""
+
+        below = ""
+
+        def get_renderables(self) -> Iterator[RenderableType]:
+            yield self.make_tasks_table(self.tasks)
+            yield Text(self.below)
+
+    where, rate = TextColumn("{task.description}"), TextColumn("{task.fields[rate]}")
+    columns = (where, BarColumn(20), TaskProgressColumn(), rate)
+    with TwoLines(*columns, console=console) as bar:
+        task = bar.add_task("", total=epochs * steps_per_epoch, rate="")
 
         def show(steps: int, record: EpochRecord | None) -> None:
-            nonlocal last
-            last = last if record is None else losses_in_words(record)
-            epoch = _epoch(steps, steps_per_epoch, record)
-            text = f"{last}  {pace(steps)}".strip()
-            where = f"epoch {epoch}/{epochs}"
-            bar.update(task, completed=steps, description=where, text=text)
+            if record is not None:
+                bar.below = losses_in_words(record)
+            where = f"epoch {_epoch(steps, steps_per_epoch, record)}/{epochs}"
+            bar.update(task, completed=steps, description=where, rate=pace(steps))
 
         yield show
 

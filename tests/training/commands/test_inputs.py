@@ -1,0 +1,156 @@
+"""Samples are read from files, or refused with the file and the place."""
+
+import gzip
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from run_folders import classifier
+
+from handgrad.training import TrainingError
+from handgrad.training.commands.inputs import Inputs, label_numbers, read_inputs
+
+MODEL = classifier((2, 2), classes=["no", "yes"], features=["a", "b"], image_shape=None)
+
+
+def read(path: Path, content: bytes | str, label: str | None = None) -> Inputs:
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return read_inputs(path, MODEL, label)
+
+
+@pytest.mark.parametrize(
+    ("content", "labels"),
+    [
+        ("a,b\n1,2\n3,4\n", None),
+        ("b,a\n2,1\n4,3\n", None),
+        ("\ufeffa,b\r\n1,2\r\n3,4", None),
+        (' a ,"b"\n"1", 2\n3,4e0\n\n', None),
+        ("1,2\n3,4\n", None),
+        ("a,b,kind\n1,2,yes\n3,4,no\n", ["yes", "no"]),
+        ("kind,b,a\nyes,2,1\nno,4,3\n", ["yes", "no"]),
+        ("1,2,7\n3,4,8\n", ["7", "8"]),
+    ],
+)
+def test_tables(tmp_path: Path, content: str, labels: list[str] | None) -> None:
+    for stored in (content.encode(), gzip.compress(content.encode())):
+        x, y = read(tmp_path / "t.csv", stored)
+        np.testing.assert_array_equal(x, [[1, 2], [3, 4]])
+        assert (y if y is None else y.tolist()) == labels
+
+
+@pytest.mark.parametrize("label", ["0", "-3"])
+def test_a_label_by_position(tmp_path: Path, label: str) -> None:
+    x, y = read(tmp_path / "t.csv", "yes,1,2\nno,3,4\n", label)
+    assert y is not None
+    assert (x.tolist(), y.tolist()) == ([[1, 2], [3, 4]], ["yes", "no"])
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "it is empty"),
+        ("a,b\n", "cannot be read"),
+        ("a,c\n1,2\n", "no column 'b'"),
+        ("a,b\n1,x\n", "'x'"),
+        ("a,b\n1,2\n3\n", "row 2"),
+        ("1,2,3,4\n", "samples of 2 numbers"),
+        ("a,b\n1,2\n1,nan\n", "finite numbers, got others in row 1"),
+        ("a,b\n1e999,2\n", "finite numbers, got others in row 0"),
+        (b"a,b\n\xff,2\n", "cannot be read"),
+        (b"\x1f\x8b\x08", "cannot be read"),
+        (gzip.compress(b"a,b\n1,2\n")[:-6], "cannot be read"),
+        (gzip.compress(b"a,b\n1,2\n")[:-8] + bytes(8), "CRC check failed"),
+    ],
+)
+def test_broken_tables(tmp_path: Path, content: bytes | str, message: str) -> None:
+    with pytest.raises(TrainingError, match=message) as raised:
+        read(tmp_path / "t.csv", content)
+    assert str(raised.value).startswith("`file` ")
+
+
+def test_arrays(tmp_path: Path) -> None:
+    x = np.arange(8, dtype=np.uint8).reshape(4, 1, 2)
+    np.savez(tmp_path / "a.npz", x=x, y=[0, 1, 1, 0])
+    found = read_inputs(tmp_path / "a.npz", MODEL)
+    np.testing.assert_array_equal(found.x, x)
+    assert found.y is not None
+    assert found.y.tolist() == [0, 1, 1, 0]
+    np.save(tmp_path / "a.npy", x)
+    found = read_inputs(tmp_path / "a.npy", MODEL)
+    assert (found.x.dtype, found.y) == (np.uint8, None)
+
+
+def test_broken_arrays(tmp_path: Path) -> None:
+    path = tmp_path / "a.npz"
+    one = np.zeros((1, 2))
+    broken: list[tuple[dict[str, Any], str]] = [
+        ({"z": one}, "no array x, only z"),
+        ({"x": np.zeros((1, 3))}, "samples of 2 numbers"),
+        ({"x": np.array([["a", "b"]])}, "samples of 2 numbers"),
+        ({"x": np.array([[{}, {}]])}, "cannot be read"),
+        ({"x": one, "y": [1, 2]}, "a label per sample"),
+        ({"x": one + np.inf}, "finite"),
+    ]
+    for arrays, message in broken:
+        np.savez(path, **arrays)
+        with pytest.raises(TrainingError, match=message):
+            read_inputs(path, MODEL)
+    content = path.read_bytes()
+    for end in range(0, len(content), 11):
+        path.write_bytes(content[:end])
+        with pytest.raises(TrainingError, match="^`file` "):
+            read_inputs(path, MODEL)
+
+
+@pytest.mark.parametrize("ending", ["csv", "npz", "npy"])
+@given(content=st.binary(max_size=200), good=st.booleans(), at=st.integers(0, 400))
+@settings(max_examples=100)
+def test_whatever_a_file_holds_the_error_is_ours(
+    tmp_path_factory: pytest.TempPathFactory,
+    ending: str,
+    content: bytes,
+    good: bool,
+    at: int,
+) -> None:
+    path = tmp_path_factory.mktemp("fuzz") / f"f.{ending}"
+    if good:  # and changed in one place
+        x = np.ones((2, 2), np.float32)
+        if ending == "csv":
+            path.write_bytes(b"a,b\n1,2\n3,4\n")
+        else:
+            (np.save if ending == "npy" else np.savez)(path, x)
+        whole = bytearray(path.read_bytes())
+        at %= len(whole)
+        whole[at : at + 2] = content[:2]
+        content = bytes(whole)
+    path.write_bytes(content)
+    try:
+        found = read_inputs(path, MODEL)
+    except TrainingError:
+        return
+    assert np.isfinite(found.x).all()
+
+
+@pytest.mark.parametrize(
+    ("y", "names", "expected"),
+    [
+        (np.array(["b", "a"]), ["a", "b"], [1, 0]),
+        (np.array([1, 0]), ["a", "b"], [1, 0]),
+        (np.array([1.0, 0.0]), ["a", "b"], [1, 0]),
+        (np.array(["0", "1"]), ["1", "0"], [1, 0]),
+        (np.array([], np.int32), ["a", "b"], []),
+    ],
+)
+def test_labels(y: np.ndarray, names: list[str], expected: list[int]) -> None:
+    assert label_numbers(y, names).tolist() == expected
+
+
+@pytest.mark.parametrize(
+    "y", [np.array(["a", "c"]), np.array([0, 2]), np.array([0, 0.5]), np.array([0, -1])]
+)
+def test_other_labels_are_named(y: np.ndarray) -> None:
+    with pytest.raises(TrainingError, match=r"`label` must be .* in row 1"):
+        label_numbers(y, ["a", "b"])
