@@ -15,13 +15,13 @@ from handgrad.training.engine.best import Best, better, nothing_yet
 from handgrad.training.engine.check import check_first_gradient
 from handgrad.training.engine.diagnose import why_not_finite
 from handgrad.training.engine.fit import (
+    Programs,
     Progress,
     Run,
     compile_programs,
     fit,
     prepare,
     prove,
-    start,
 )
 from handgrad.training.engine.order import steps_of
 from handgrad.training.engine.step import State
@@ -113,7 +113,7 @@ def _job(settings: Settings) -> Job:
     check_settings(settings)
     data = load_data(settings.data)
     run = prepare(settings, data)
-    prove(settings, data, run)
+    prove(run, settings.optimizer.name)
     return Job(settings, data, run)
 
 
@@ -123,9 +123,9 @@ def _train(job: Job, claimed: Claim, console: Any) -> tuple[Best, int | None]:
     training, run = job.settings.training, job.run
     per_epoch = steps_of(run.samples, run.batch_size)
     checkpoint = Checkpointer(claimed.folder, job.settings.records, per_epoch)
-    state, best = _restored(job, checkpoint, console)
+    programs = compile_programs(run)
+    state, best = _restored(job, programs, checkpoint, console)
     _check(job, claimed, state, console)
-    programs = compile_programs(run, state)
     progresses = fit(
         run,
         programs,
@@ -156,15 +156,17 @@ def _train(job: Job, claimed: Claim, console: Any) -> tuple[Best, int | None]:
                 if last:
                     return best, signal
         except Diverged as error:
-            state, _ = _restored(job, checkpoint, console)
+            state, _ = _restored(job, programs, checkpoint, console)
             why = why_not_finite(run, programs, state, error.steps)
             raise Diverged(f"{error} {why}", error.steps) from error
     return best, None
 
 
-def _restored(job: Job, checkpoint: Checkpointer, console: Any) -> tuple[State, Best]:
+def _restored(
+    job: Job, programs: Programs, checkpoint: Checkpointer, console: Any
+) -> tuple[State, Best]:
     """State and best of the newest checkpoint, or those of the beginning."""
-    state = start(job.settings, job.data, job.run)
+    state = programs.begin(job.run.key)
     best = nothing_yet(state.params)
     found = checkpoint.newest(
         {"state": state, "best": best}, lambda text: _say(console, text)

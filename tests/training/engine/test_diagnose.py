@@ -17,8 +17,8 @@ from handgrad.training.errors import Diverged
 
 def why(settings: Settings, data: Dataset, change: Any = lambda state: state) -> str:
     run = prepare(settings, data)
-    state = change(start(settings, data, run))
-    programs = compile_programs(run, state)
+    state = change(start(run))
+    programs = compile_programs(run)
     kept = jax.tree.map(np.array, state)
     with pytest.raises(Diverged) as raised:
         list(fit(run, programs, state, epochs=settings.training.epochs))

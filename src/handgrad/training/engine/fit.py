@@ -44,6 +44,9 @@ SECONDS = 0.3
 SEEN = 10_000
 """Training samples that are scored at most."""
 
+QUICKLY = {"xla_backend_optimization_level": 0}
+"""For a program that runs once: XLA compiles it in a third of the time."""
+
 MOST_STEPS = 2**20
 """In a chunk whose steps take no time at all."""
 
@@ -59,7 +62,8 @@ class Run(NamedTuple):
     """All that is decided before the first step."""
 
     step: Step
-    key: jax.Array  # of shuffling and dropout
+    begin: Callable[[jax.Array], State]  # from the key to the first state
+    key: jax.Array  # of all that is drawn
     train: Samples | Stream
     seen: (
         Samples  # training samples that are scored, as many as there are for validation
@@ -115,6 +119,7 @@ def prepare(settings: Settings, data: Dataset) -> Run:
     place = (lambda part: part) if data.streamed else _on_device
     return Run(
         step,
+        _beginning(settings, data, step),
         jax.random.key(settings.seed),
         _stream(data.train, settings.seed, batch_size)
         if data.streamed
@@ -126,89 +131,93 @@ def prepare(settings: Settings, data: Dataset) -> Run:
     )
 
 
-def start(settings: Settings, data: Dataset, run: Run) -> State:
-    """The state before the first step; abstract under `jax.eval_shape`.
+def start(run: Run) -> State:
+    """The state before the first step."""
+    return jax.jit(run.begin, compiler_options=QUICKLY)(run.key)
 
-    Raises:
-      TrainingError: for arguments that the optimiser cannot work with.
-    """
+
+def _beginning(settings: Settings, data: Dataset, step: Step) -> Callable[..., State]:
+    """The function from the key of a run to its first state."""
     sizes = (data.train.x.shape[1], *settings.model.hidden, len(data.classes))
     activation = settings.model.activation
 
-    def state(key: jax.Array) -> State:
+    def begin(key: jax.Array) -> State:
         key = jax.random.fold_in(key, Draw.PARAMS)
         params = handgrad.init(key, sizes, activation=activation)
         average = params if settings.optimizer.average else None
-        opt_state = run.step.optimizer.init(params)
+        opt_state = step.optimizer.init(params)
         zero = jnp.zeros((), jnp.float32)
         begun = State(params, opt_state, average, jnp.int32(0), Sums(zero, zero))
         # As the chunk returns it: no leaf is of a weak type.
         return jax.tree.map(lambda leaf: jnp.asarray(leaf, leaf.dtype), begun)
 
-    try:
-        return jax.jit(state)(run.key)
-    except Exception as error:
-        raise TrainingError(
-            f"`optimizer` {settings.optimizer.name} cannot begin with these arguments: "
-            f"{error}"
-        ) from error
+    return begin
 
 
-def prove(settings: Settings, data: Dataset, run: Run) -> None:
+def prove(run: Run, name: str) -> None:
     """Evaluate the shapes of a step and compile nothing, so that what does not fit is
     known before anything is written.
+
+    Args:
+      run: of `prepare`.
+      name: of the optimiser, for the message.
 
     Raises:
       TrainingError: for an optimiser that cannot begin, or take a step, with its
         arguments.
     """
-    state = jax.eval_shape(lambda: start(settings, data, run))
-    one = jax.ShapeDtypeStruct((), jnp.int32)
-    x, y = data.train.x, data.train.y
-    shape = (1, run.batch_size)
-    block = Block(
-        jax.ShapeDtypeStruct((*shape, x.shape[1]), x.dtype),
-        jax.ShapeDtypeStruct(shape, y.dtype),
-        jax.ShapeDtypeStruct(shape, jnp.float32),
-        one,
-    )
+    doing = "begin"
     try:
+        state = jax.eval_shape(run.begin, run.key)
+        doing = "take a step"
+        one = jax.ShapeDtypeStruct((), jnp.int32)
+        x, y, shape = run.seen.x, run.seen.y, (1, run.batch_size)
+        block = Block(
+            jax.ShapeDtypeStruct((*shape, x.shape[1]), x.dtype),
+            jax.ShapeDtypeStruct(shape, y.dtype),
+            jax.ShapeDtypeStruct(shape, jnp.float32),
+            one,
+        )
         jax.eval_shape(make_chunk(run.step), state, run.key, block, one)
     except Exception as error:
         raise TrainingError(
-            f"`optimizer.name` {settings.optimizer.name} cannot take a step with "
-            f"these arguments and this schedule: {error}"
+            f"`optimizer.name` {name} cannot {doing} with these arguments and this "
+            f"schedule: {error}"
         ) from error
 
 
 class Programs(NamedTuple):
     """The compiled programs of a run."""
 
+    begin: Callable[[jax.Array], State]
     chunk: Chunk
     order: Callable[[jax.Array, Any], tuple[jax.Array, jax.Array]]
     score: Callable[[State, Samples, Samples | None], Any]
     evaluate: Callable[[handgrad.Params, Samples], Score]  # of a block from the disk
 
 
-def compile_programs(run: Run, state: State) -> Programs:
+def compile_programs(run: Run) -> Programs:
     """Trace what a run needs, and compile it side by side; the chunks of a stream are
     compiled when the first has come."""
+    begin = jax.jit(run.begin, compiler_options=QUICKLY)
     chunk = jax.jit(make_chunk(run.step), donate_argnums=0)
     order = jax.jit(partial(shuffled, samples=run.samples, batch_size=run.batch_size))
     score = jax.jit(partial(_scores, run.step))
     scored = jax.jit(partial(evaluate, run.step.objective, run.step.scaling))
     if not isinstance(run.train, Samples):
-        return Programs(chunk, order, score, scored)
-    one = np.int32(1)
+        return Programs(begin, chunk, order, score, scored)
+    state, one = jax.eval_shape(begin, run.key), np.int32(1)
     shuffle = jax.eval_shape(order, run.key, one)
+    epoch = Epoch(*run.train, *shuffle, first=one)
     lowered = [
-        chunk.lower(state, run.key, Epoch(*run.train, *shuffle, first=one), one),
+        chunk.lower(state, run.key, epoch, one),
+        begin.lower(run.key),
         order.lower(run.key, one),
         score.lower(state, run.seen, run.validation),
     ]
     with ThreadPoolExecutor() as pool:
-        chunk, order, score = pool.map(lambda each: each.compile(), lowered)
-    return Programs(chunk, order, score, scored)
+        chunk, begin, order, score = pool.map(lambda each: each.compile(), lowered)
+    return Programs(begin, chunk, order, score, scored)
 
 
 def fit(
