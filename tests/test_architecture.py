@@ -30,7 +30,7 @@ FOLDERS_OF_TRAINING = {
     "engine": {"settings", "data", "records", "errors"},
     "views": {"records", "errors"},
 }
-"""Likewise: what is shown is made of the records alone. Commands and run.py join all."""
+"""Likewise: what is shown is made of the records; run.py and commands join all."""
 
 AUTODIFF = {
     *("grad", "value_and_grad", "vjp", "jvp", "linearize", "linear_transpose"),

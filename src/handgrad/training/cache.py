@@ -1,4 +1,4 @@
-"""The compilation cache: what XLA has compiled once is read from the disk ever after."""
+"""The compilation cache: what XLA has compiled once is read from the disk."""
 
 import os
 from pathlib import Path
@@ -19,7 +19,7 @@ def use_compilation_cache(folder: str | None) -> None:
     if folder == OFF:
         jax.config.update("jax_compilation_cache_dir", None)
         return
-    if folder is None and jax.config.jax_compilation_cache_dir:
+    if folder is None and jax.config.values["jax_compilation_cache_dir"]:
         return
     jax.config.update("jax_compilation_cache_dir", str(folder or default_folder()))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)

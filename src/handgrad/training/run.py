@@ -14,16 +14,10 @@ from handgrad.training.data.table import encoder_to_json
 from handgrad.training.engine.best import Best, better, nothing_yet
 from handgrad.training.engine.check import check_first_gradient
 from handgrad.training.engine.diagnose import why_not_finite
-from handgrad.training.engine.fit import (
-    Programs,
-    Progress,
-    Run,
-    compile_programs,
-    fit,
-    prepare,
-    prove,
-)
+from handgrad.training.engine.fit import Progress, fit
 from handgrad.training.engine.order import steps_of
+from handgrad.training.engine.prepare import Run, prepare
+from handgrad.training.engine.programs import Programs, compile_programs, prove
 from handgrad.training.engine.step import State
 from handgrad.training.errors import Diverged
 from handgrad.training.interrupt import requested

@@ -10,7 +10,8 @@ import pytest
 
 from handgrad.training import Dataset, Settings, prepare, start
 from handgrad.training.engine.diagnose import why_not_finite
-from handgrad.training.engine.fit import compile_programs, fit
+from handgrad.training.engine.fit import fit
+from handgrad.training.engine.programs import compile_programs
 from handgrad.training.engine.step import State
 from handgrad.training.errors import Diverged
 

@@ -14,13 +14,8 @@ import pytest
 import handgrad
 from handgrad.training import Dataset, Part, Settings, TrainingError, prepare, start
 from handgrad.training.data import scale
-from handgrad.training.engine.fit import (
-    Pace,
-    Progress,
-    compile_programs,
-    fit,
-    prove,
-)
+from handgrad.training.engine.fit import Pace, Progress, fit
+from handgrad.training.engine.programs import compile_programs, prove
 from handgrad.training.errors import Diverged
 
 

@@ -15,8 +15,8 @@ import handgrad
 from handgrad.training import Dataset, Part, Settings, prepare, start
 from handgrad.training.data import scale
 from handgrad.training.engine.evaluate import Samples
-from handgrad.training.engine.fit import Run
 from handgrad.training.engine.order import shuffled, steps_of
+from handgrad.training.engine.prepare import Run
 from handgrad.training.engine.step import Block, Epoch, State, make_chunk, minibatch
 
 

@@ -65,8 +65,8 @@ class Checkpointer:
         """The newest checkpoint that can be read.
 
         Args:
-          template: a tree of the structure, shapes and dtypes that are expected, such as
-            the state of the beginning.
+          template: a tree of the structure, shapes and dtypes that are expected: that
+            of the beginning.
           warn: told about every newer one that cannot be read, and why. Such a file is
             renamed, so that it no longer counts.
 
