@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from handgrad.training.data.dataset import Samples, Words
+from handgrad.training.data.dataset import Samples
 from handgrad.training.data.files import broken, opened, reading
-from handgrad.training.data.table import Encoder, Table
+from handgrad.training.data.table import Encoder, Table, Words
 from handgrad.training.errors import TrainingError, nearest, shortened
 from handgrad.training.settings.tables import Data
 

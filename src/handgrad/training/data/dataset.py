@@ -1,27 +1,18 @@
 """What sources give and what training gets: samples in parts, and what they mean."""
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from handgrad.training.data.scaling import Scaling
-
-if TYPE_CHECKING:
-    from handgrad.training.data.table import Encoder
-
-
-class Words(NamedTuple):
-    """Text in a column: where each row's stands among the words that there are."""
-
-    places: np.ndarray  # (m,), int32; -1 where nothing stands
-    words: tuple[str, ...]
+from handgrad.training.data.table import Encoder, Words
 
 
 class Samples(NamedTuple):
     """Rows of a source, not yet checked, split or scaled."""
 
     x: Any  # (m, n_0) array or memory map, or a `Table`
-    y: "np.ndarray | Words"  # (m,), integers or text
+    y: np.ndarray | Words  # (m,), integers or text
 
 
 class Source(NamedTuple):
@@ -33,7 +24,7 @@ class Source(NamedTuple):
     classes: tuple[str, ...] = ()
     features: tuple[str, ...] = ()
     image_shape: tuple[int, int] | None = None
-    encoder: "Encoder | None" = None  # where x is a `Table`
+    encoder: Encoder | None = None  # where x is a `Table`
 
 
 class Part(NamedTuple):
@@ -56,7 +47,7 @@ class Dataset(NamedTuple):
     classes: tuple[str, ...]  # C names
     features: tuple[str, ...]  # n_0 names
     image_shape: tuple[int, int] | None  # height * width = n_0
-    table: "Encoder | None"  # turns rows of a CSV file into x
+    table: Encoder | None  # turns rows of a CSV file into x
     rows: tuple[np.ndarray, np.ndarray, np.ndarray]
     """For each part, which row of its file or set each sample was, from 0."""
     streamed: bool

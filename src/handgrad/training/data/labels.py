@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from handgrad.training.data.dataset import Words
+from handgrad.training.data.table import Words
 from handgrad.training.errors import TrainingError, shortened
 
 

@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from handgrad.training.data.dataset import Dataset, Part, Samples, Source, Words
+from handgrad.training.data.dataset import Dataset, Part, Samples, Source
 from handgrad.training.data.labels import as_words, class_names, label_numbers
 from handgrad.training.data.on_disk import Rows, kept_dtype
 from handgrad.training.data.scaling import Moments, fit_scaling, measure
@@ -13,6 +13,7 @@ from handgrad.training.data.splits import split_rows
 from handgrad.training.data.table import (
     Encoder,
     Table,
+    Words,
     encode,
     feature_names,
     fit_encoder,

@@ -10,9 +10,9 @@ import numpy as np
 
 from handgrad.training.data.arrays import read_npy_folder, read_npz
 from handgrad.training.data.csv_file import read_csv, read_rows
-from handgrad.training.data.dataset import Samples, Source, Words
+from handgrad.training.data.dataset import Samples, Source
 from handgrad.training.data.idx import read_idx_folder
-from handgrad.training.data.table import Encoder, Table
+from handgrad.training.data.table import Encoder, Table, Words
 from handgrad.training.errors import TrainingError
 from handgrad.training.settings.tables import Data
 

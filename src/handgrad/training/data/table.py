@@ -11,9 +11,15 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 
-from handgrad.training.data.dataset import Words
 from handgrad.training.errors import TrainingError, shortened
 from handgrad.training.settings.check import memory_bytes
+
+
+class Words(NamedTuple):
+    """Text in a column: where each row's stands among the words that there are."""
+
+    places: np.ndarray  # (m,), int32; -1 where nothing stands
+    words: tuple[str, ...]
 
 
 class Table(NamedTuple):
