@@ -19,11 +19,17 @@ def use_compilation_cache(folder: str | None) -> None:
     if folder == OFF:
         jax.config.update("jax_compilation_cache_dir", None)
         return
-    if folder is None and jax.config.values["jax_compilation_cache_dir"]:
+    if folder is None and cache_folder():
         return
     jax.config.update("jax_compilation_cache_dir", str(folder or default_folder()))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
+def cache_folder() -> Path | None:
+    """Where compiled programs are kept now; None where they are not."""
+    folder = jax.config.values["jax_compilation_cache_dir"]
+    return Path(folder) if folder else None
 
 
 def default_folder() -> Path:

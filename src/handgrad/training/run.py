@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import jax
 
 import handgrad
+from handgrad.training.checked import remember, report_of
 from handgrad.training.data import Dataset, fingerprint, load_data
 from handgrad.training.data.table import encoder_to_json
 from handgrad.training.engine.best import Best, better, nothing_yet
@@ -175,7 +176,10 @@ def _check(job: Job, claimed: Claim, state: State, console: Any) -> None:
     how, path = job.settings.training.check, claimed.folder / "check.txt"
     if how == "off" or (how == "once" and path.exists()):
         return
-    report = check_first_gradient(job.run, state, job.data.train)
+    report = report_of(job.run) if how == "once" else None
+    if report is None:
+        report = check_first_gradient(job.run, state, job.data.train)
+        remember(job.run, report)
     _say(console, f"Gradient by hand against jax.grad, first batch:\n{report}")
     replace_file(path, f"{report}\n".encode())
 

@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from handgrad.training.data.csv_file import read_rows
+from handgrad.training.data.table import encode, encoder_from_json
 from handgrad.training.errors import TrainingError, nearest
 from handgrad.training.records.files import UNREADABLE
 from handgrad.training.records.model import MODEL, Classifier, layer_sizes, load_model
@@ -44,7 +46,10 @@ def read_inputs(path: Path, model: Classifier, label: str | None = None) -> Inpu
         what is not a finite number, by its row.
     """
     try:
-        read = _arrays if path.suffix in (".npz", ".npy") else _table
+        if path.suffix in (".npz", ".npy"):
+            read = _arrays
+        else:
+            read = _encoded if model.encoder else _table
         inputs = read(path, model, label)
     except OSError as error:
         raise TrainingError(
@@ -83,6 +88,19 @@ def _arrays(path: Path, model: Classifier, label: str | None) -> Inputs:
             raise ValueError(f"no array x, only {', '.join(loaded) or 'none'}.")
         name = label or "y"
         return Inputs(loaded["x"], loaded.get(name))
+
+
+def _encoded(path: Path, model: Classifier, label: str | None) -> Inputs:
+    """A table of the columns that the model was trained on, words among them."""
+    del label  # the model knows it
+    assert model.encoder is not None
+    encoder = encoder_from_json(model.encoder)
+    table, labels = read_rows(encoder, path)
+    x = encode(encoder, table, np.arange(len(table.numbers)))
+    if labels is None:
+        return Inputs(x, None)
+    words = np.array([*labels.words, ""], dtype=np.str_)
+    return Inputs(x, words[labels.places])
 
 
 def _table(path: Path, model: Classifier, label: str | None) -> Inputs:
