@@ -8,6 +8,7 @@ import gzip
 import io
 import lzma
 import struct
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -25,7 +26,7 @@ _GZIP = b"\x1f\x8b"
 _BROKEN = (
     *(OSError, EOFError, ValueError, SyntaxError, TypeError, KeyError, IndexError),
     *(RuntimeError, OverflowError, MemoryError, struct.error, csv.Error),
-    *(zlib.error, lzma.LZMAError, zipfile.BadZipFile),
+    *(zlib.error, lzma.LZMAError, zipfile.BadZipFile, tokenize.TokenError),
 )
 """What the readers of Python and numpy raise for contents that they cannot make out."""
 

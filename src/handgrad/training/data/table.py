@@ -107,6 +107,8 @@ def encode(encoder: Encoder, table: Table, rows: np.ndarray) -> np.ndarray:
             "data.ignored."
         )
     numbers = table.numbers
+    if not len(numbers):
+        return np.zeros((0, width), np.float32)
     if encoder.fills is None:
         _refuse_missing(table, rows)
     elif encoder.fills:
@@ -114,9 +116,10 @@ def encode(encoder: Encoder, table: Table, rows: np.ndarray) -> np.ndarray:
 
         imputer = SimpleImputer().fit(np.array([encoder.fills]))
         numbers = np.asarray(imputer.transform(numbers))
-    if len(numbers) and encoder.words:
+    if encoder.words:
         numbers = np.concatenate([numbers, _one_hot(encoder, table)], axis=1)
-    return numbers.astype(np.float32)
+    with np.errstate(over="ignore"):  # what becomes infinite is refused when measured
+        return numbers.astype(np.float32)
 
 
 def feature_names(encoder: Encoder) -> tuple[str, ...]:
