@@ -18,7 +18,7 @@ import numpy as np
 import handgrad
 from handgrad.training.data import Dataset, Part
 from handgrad.training.engine.evaluate import Samples, Score, evaluate
-from handgrad.training.engine.objective import make_objective
+from handgrad.training.engine.objective import make_objective, off
 from handgrad.training.engine.optimizer import (
     evaluation_params,
     learning_rate,
@@ -89,26 +89,34 @@ def prepare(settings: Settings, data: Dataset, stream: Stream | None = None) -> 
     Raises:
       TrainingError: for an optimiser or schedule that Optax cannot make.
     """
-    samples, training = len(data.train.y), settings.training
-    batch_size = min(training.batch_size, samples)
-    epochs = settings.optimizer.schedule.epochs or training.epochs
-    steps = epochs * steps_of(samples, batch_size)
-    counts = np.bincount(data.train.y, minlength=len(data.classes))
-    step = Step(
-        make_objective(settings.model, training, settings.optimizer, counts),
-        make_optimizer(settings.optimizer, steps, settings.seed),
-        data.scaling,
-        settings.optimizer.average,
-    )
+    samples = len(data.train.y)
     validation = _on_device(data.validation) if len(data.validation.y) else None
     return Run(
-        step,
+        make_step(settings, data),
         jax.random.key(settings.seed),
         stream or _on_device(data.train),
         _seen(data),
         validation,
         samples,
-        batch_size,
+        min(settings.training.batch_size, samples),
+    )
+
+
+def make_step(settings: Settings, data: Dataset) -> Step:
+    """Objective, optimiser and scaling; numbers of the settings may be traced.
+
+    Raises:
+      TrainingError: for an optimiser or schedule that Optax cannot make.
+    """
+    samples, training = len(data.train.y), settings.training
+    epochs = settings.optimizer.schedule.epochs or training.epochs
+    steps = epochs * steps_of(samples, min(training.batch_size, samples))
+    counts = np.bincount(data.train.y, minlength=len(data.classes))
+    return Step(
+        make_objective(settings.model, training, settings.optimizer, counts),
+        make_optimizer(settings.optimizer, steps, settings.seed),
+        data.scaling,
+        settings.optimizer.average,
     )
 
 
@@ -118,24 +126,24 @@ def start(settings: Settings, data: Dataset, run: Run) -> State:
     Raises:
       TrainingError: for arguments that the optimiser cannot work with.
     """
-    sizes = (data.train.x.shape[1], *settings.model.hidden, len(data.classes))
-    activation = settings.model.activation
-
-    def state(key: jax.Array) -> State:
-        key = jax.random.fold_in(key, Draw.PARAMS)
-        params = handgrad.init(key, sizes, activation=activation)
-        average = params if settings.optimizer.average else None
-        opt_state = run.step.optimizer.init(params)
-        zero = jnp.zeros((), jnp.float32)
-        return State(params, opt_state, average, jnp.int32(0), Sums(zero, zero))
-
     try:
-        return jax.jit(state)(run.key)
+        return jax.jit(partial(first_state, settings, data, run.step))(run.key)
     except Exception as error:
         raise TrainingError(
             f"`optimizer` {settings.optimizer.name} cannot begin with these arguments: "
             f"{error}"
         ) from error
+
+
+def first_state(settings: Settings, data: Dataset, step: Step, key: jax.Array) -> State:
+    """What `start` compiles; ``key`` is the run's."""
+    sizes = (data.train.x.shape[1], *settings.model.hidden, len(data.classes))
+    key = jax.random.fold_in(key, Draw.PARAMS)
+    params = handgrad.init(key, sizes, activation=settings.model.activation)
+    average = None if off(step.decay) else params
+    zero = jnp.zeros((), jnp.float32)
+    opt_state = step.optimizer.init(params)
+    return State(params, opt_state, average, jnp.int32(0), Sums(zero, zero))
 
 
 def prove(settings: Settings, data: Dataset, run: Run) -> None:
@@ -229,7 +237,7 @@ def compile_programs(run: Run, state: State) -> Programs:
     compiled when the first has come."""
     chunk = jax.jit(make_chunk(run.step), donate_argnums=0)
     order = jax.jit(partial(shuffled, samples=run.samples, batch_size=run.batch_size))
-    score = jax.jit(partial(_scores, run.step))
+    score = jax.jit(partial(scores, run.step))
     one = np.int32(1)
     lowered = [order.lower(run.key, one), score.lower(state, run.seen, run.validation)]
     if isinstance(run.train, Samples):
@@ -276,7 +284,7 @@ def sources(
         done += steps
 
 
-def _scores(
+def scores(
     step: Step, state: State, seen: Samples, validation: Samples | None
 ) -> tuple[handgrad.Params, Score, Score | None, jax.Array]:
     """The parameters to predict with, how good they are, and the learning rate."""
@@ -290,8 +298,8 @@ def _scores(
 def _score(
     run: Run, programs: Programs, state: State, epoch: int, steps: int
 ) -> tuple[EpochRecord, handgrad.Params]:
-    params, *scores = programs.score(state, run.seen, run.validation)
-    train, validation, rate = jax.device_get(scores)
+    params, *found = programs.score(state, run.seen, run.validation)
+    train, validation, rate = jax.device_get(found)
     validation = validation or Score(np.float32("nan"), np.float32("nan"))
     record = EpochRecord(
         epoch=epoch,

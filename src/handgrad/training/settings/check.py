@@ -225,6 +225,7 @@ def _check_records(records: Records) -> None:
 def _check_sweep(sweep: Sweep, settings: Settings) -> None:
     """Every value must work by itself, at the key it is for."""
     _counts("sweep", 1, seeds=sweep.seeds)
+    _counts("sweep", 0, members=sweep.members)
     single = replace(settings, sweep=Sweep())
     for key, values in sweep.values.items():
         _require(len(values) > 0, f"sweep.values.{key}", values, "one number or more")

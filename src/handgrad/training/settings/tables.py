@@ -101,7 +101,7 @@ class Optimizer:
     optimiser drops those in the file, another schedule likewise."""
     schedule: Schedule = field(default_factory=Schedule)
     weight_decay: float = 0.0
-    """Decay of the weights, not of the biases, times the learning rate."""
+    """Decay of the weights, not of the biases, times the learning rate; 0: none."""
     clip_norm: float = 0.0
     """Largest norm of a step's gradient over all parameters; 0: any."""
     clip_samples: float = 0.0
@@ -159,6 +159,9 @@ class Sweep:
     values: dict[str, list[float]] = field(default_factory=dict)
     """Values of numeric settings by their dotted keys; --sweep.values.KEY VALUES sets
     those of one."""
+    members: int = 0
+    """Networks that one program trains side by side; 0: as many as fit in memory, or
+    on a CPU in its cache."""
 
 
 @dataclass(frozen=True)
