@@ -4,7 +4,7 @@ On a CPU every core has a chunk of its own at work: products as small as these g
 nothing from a second core.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from threading import Event
 from typing import Any, NamedTuple
@@ -47,7 +47,7 @@ def train_members(
     *,
     stop: Callable[[], Any] = lambda: None,
     tell: Callable[[float], None] = lambda share: None,
-) -> Iterator[Trained]:
+) -> Generator[Trained, None, None]:
     """Train members, and yield them chunk by chunk as they come to their end.
 
     Args:

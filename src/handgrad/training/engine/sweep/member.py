@@ -152,7 +152,8 @@ def _end_epoch(settings: Settings, step: Step, member: Member, parts: Parts) -> 
     params, train, validation, _ = scores(step, state, parts.seen, parts.validation)
     loss = jnp.float32(jnp.nan) if validation is None else validation.loss
     best = better(member.best, epoch, params, train.loss, loss, training.min_change)
-    finite = jnp.isfinite(state.sums.loss / state.sums.weight + train.loss)
+    objective = state.sums.loss / state.sums.weight
+    finite = jnp.isfinite(objective) & jnp.isfinite(train.loss)
     waited = (training.patience > 0) & (training.patience <= best.waited)
     ends = jnp.where(epoch >= training.epochs, Phase.DONE, Phase.RUNNING)
     ends = jnp.where(waited, Phase.STOPPED, ends)
