@@ -22,7 +22,7 @@ from handgrad.training.engine.sweep import (
     settings_of,
     train_members,
 )
-from handgrad.training.interrupt import stop_requested
+from handgrad.training.interrupt import requested
 from handgrad.training.records.files import replace_file
 from handgrad.training.records.folder import claim, recorded
 from handgrad.training.records.members import (
@@ -68,7 +68,7 @@ def sweep(
     Raises:
       TrainingError: for settings or data that cannot work.
       OSError: for what the disk or a folder refuses.
-      KeyboardInterrupt: at the second Ctrl-C; the first ends the sweep in order.
+      KeyboardInterrupt: at Ctrl-C before training begins or after it has ended.
     """
     check_settings(settings)
     data = load_data(settings.data)
@@ -99,7 +99,7 @@ def _train(plan: Plan, folder: Path, console: Any) -> int | None:
     missing = [entry for entry in plan.members if _name(entry) not in known]
     done = len(plan.members) - len(missing)
     with (
-        stop_requested(ANSWER) as stop,
+        requested(ANSWER) as stop,
         sweep_progress(console, len(plan.members)) as show,
         closing(
             train_members(

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 import handgrad
 from handgrad.training import Dataset, Settings, TrainingError
 from handgrad.training.engine.best import Best, better, nothing_yet
-from handgrad.training.engine.fit import fit, prepare, start
+from handgrad.training.engine.fit import compile_programs, fit, prepare, start
 from handgrad.training.engine.sweep import (
     Entry,
     Phase,
@@ -59,13 +59,11 @@ def single(settings: Settings, data: Dataset) -> tuple[Best, int, Phase]:
     run = prepare(settings, data)
     state = start(settings, data, run)
     best, training, epoch = nothing_yet(state.params), settings.training, 0
+    programs = compile_programs(run, state)
     try:
-        for progress in fit(run, state, epochs=training.epochs):
-            if progress.record and progress.params:
-                best = better(
-                    best, progress.record, progress.params, training.min_change
-                )
-                epoch = progress.epoch
+        for progress in fit(run, programs, state, epochs=training.epochs):
+            best = better(best, progress, training.min_change)
+            epoch = progress.epoch
             if 0 < training.patience <= best.waited:
                 return best, epoch, Phase.STOPPED
     except Diverged:

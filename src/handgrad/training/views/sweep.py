@@ -7,6 +7,7 @@ from contextlib import contextmanager
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -19,10 +20,11 @@ Tell = Callable[[float, int], None]
 _MOST_ROWS, _MOST_LINES, _MOST_TICKS = 40, 12, 8
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0  # seconds
 _COLUMNS = (
-    ("validation_loss", "validation loss"),
-    ("validation_accuracy", "validation accuracy"),
-    ("test_accuracy", "test accuracy"),
+    ("validation_loss", "validation loss", 1, 4),
+    ("validation_accuracy", "validation accuracy, %", 100, 2),
+    ("test_accuracy", "test accuracy, %", 100, 2),
 )
+"""What is shown, its heading, its unit, and its digits."""
 
 
 @contextmanager
@@ -90,23 +92,21 @@ def sweep_table(found: Sequence[Combination]) -> Table:
     if len(found) > _MOST_ROWS:
         shown = sorted(found, key=lambda each: each.chosen_by)[:_MOST_ROWS]
         title += f": the {_MOST_ROWS} lowest losses of {len(found)} combinations"
-    columns = [
-        column for column in _COLUMNS if any(getattr(c, column[0]) for c in shown)
-    ]
-    columns = columns or [("train_loss", "training loss")]
-    table = Table(title=Text(title))
-    for name in short_names(found):
-        table.add_column(Text(name), justify="right")
-    table.add_column("seeds", justify="right")
-    for _, name in columns:
-        table.add_column(name, justify="right")
-    table.add_column("best epoch", justify="right")
+    columns = [each for each in _COLUMNS if any(getattr(c, each[0]) for c in shown)]
+    columns = columns or [("train_loss", "training loss", 1, 4)]
+    diverged = any(each.diverged for each in shown)
+    table = Table(title=Text(title), box=SIMPLE_HEAD)
+    names = [Text(name.replace("_", " ")) for name in short_names(found)]
+    names += [Text("seeds"), *([Text("diverged")] if diverged else [])]
+    for name in [*names, *(Text(column[1]) for column in columns), Text("best epoch")]:
+        table.add_column(name, justify="right", vertical="bottom")
     for each in shown:
         table.add_row(
             *(f"{value:g}" for value in each.values.values()),
-            f"{each.seeds}" + (f", {each.diverged} diverged" if each.diverged else ""),
-            *(_in_words(getattr(each, name), 4) for name, _ in columns),
-            _in_words(each.best_epoch, 1),
+            str(each.seeds),
+            *([str(each.diverged)] if diverged else []),
+            *(_in_words(getattr(each, name), *how) for name, _, *how in columns),
+            "-" if each.best_epoch is None else f"{each.best_epoch.mean:.1f}",
             style="bold" if each is best else None,
         )
     return table
@@ -223,9 +223,9 @@ def _range(found: Sequence[Combination], name: str) -> tuple[float, float]:
     return (float(np.min(means)), float(np.max(means))) if means else (0.0, 0.0)
 
 
-def _in_words(mean: Mean | None, digits: int) -> str:
+def _in_words(mean: Mean | None, unit: int, digits: int) -> str:
     if mean is None:
         return "-"
     if mean.standard_error is None:
-        return f"{mean.mean:.{digits}f}"
-    return f"{mean.mean:.{digits}f} ± {mean.standard_error:.{digits}f}"
+        return f"{unit * mean.mean:.{digits}f}"
+    return f"{unit * mean.mean:.{digits}f} ± {unit * mean.standard_error:.{digits}f}"
