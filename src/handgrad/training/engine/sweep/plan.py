@@ -104,10 +104,15 @@ def points(plan: Plan, entries: Sequence[Entry]) -> Point:
 
 def _point(task: Task, entry: Entry) -> Point:
     chosen = settings_of(task.settings, entry)
-    numbers = {key: value_at(chosen, key) for key in entry.values}
-    kinds = {int: np.int32, float: np.float32}
-    values = {key: kinds[type(value)](value) for key, value in numbers.items()}
+    values = {key: _array(key, value_at(chosen, key)) for key in entry.values}
     return Point(values, np.uint32(entry.seed))
+
+
+def _array(key: str, value: float) -> np.number:
+    """Of one dtype for all values of a setting: in a list of arguments for Optax, whole
+    numbers may stand beside others."""
+    whole = isinstance(value, int) and ".arguments." not in key
+    return np.int32(value) if whole else np.float32(value)
 
 
 def _entries(settings: Settings) -> tuple[Entry, ...]:
