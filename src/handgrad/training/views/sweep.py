@@ -228,4 +228,4 @@ def _in_words(mean: Mean | None, unit: int, digits: int) -> str:
         return "-"
     if mean.standard_error is None:
         return f"{unit * mean.mean:.{digits}f}"
-    return f"{unit * mean.mean:.{digits}f} ± {unit * mean.standard_error:.{digits}f}"
+    return f"{unit * mean.mean:.{digits}f}±{unit * mean.standard_error:.{digits}f}"
