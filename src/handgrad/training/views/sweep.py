@@ -20,9 +20,9 @@ Tell = Callable[[float, int], None]
 _MOST_ROWS, _MOST_LINES, _MOST_TICKS = 40, 12, 8
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0  # seconds
 _COLUMNS = (
-    ("validation_loss", "validation loss", 1, 4),
-    ("validation_accuracy", "validation accuracy, %", 100, 2),
-    ("test_accuracy", "test accuracy, %", 100, 2),
+    ("validation_loss", "loss", 1, 4),
+    ("validation_accuracy", "accuracy, %", 100, 1),
+    ("test_accuracy", "in test, %", 100, 1),
 )
 """What is shown, its heading, its unit, and its digits."""
 
@@ -88,17 +88,17 @@ def sweep_table(found: Sequence[Combination]) -> Table:
       A table for the terminal, the best combination in bold.
     """
     best, shown = best_of(found), found
-    title = "Mean and standard error over the seeds"
+    title = "Mean and standard error over the seeds, validation samples"
     if len(found) > _MOST_ROWS:
         shown = sorted(found, key=lambda each: each.chosen_by)[:_MOST_ROWS]
         title += f": the {_MOST_ROWS} lowest losses of {len(found)} combinations"
     columns = [each for each in _COLUMNS if any(getattr(c, each[0]) for c in shown)]
     columns = columns or [("train_loss", "training loss", 1, 4)]
     diverged = any(each.diverged for each in shown)
-    table = Table(title=Text(title), box=SIMPLE_HEAD)
+    table = Table(title=Text(title), box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     names = [Text(name.replace("_", " ")) for name in short_names(found)]
     names += [Text("seeds"), *([Text("diverged")] if diverged else [])]
-    for name in [*names, *(Text(column[1]) for column in columns), Text("best epoch")]:
+    for name in [*names, *(Text(column[1]) for column in columns), Text("epoch")]:
         table.add_column(name, justify="right", vertical="bottom")
     for each in shown:
         table.add_row(
@@ -127,15 +127,14 @@ def sweep_figure(found: Sequence[Combination]) -> Figure:
     axis = _axis(found)
     part = "validation" if any(each.validation_loss for each in found) else "train"
     label = "validation" if part == "validation" else "training"
-    _draw(loss, found, f"{part}_loss", axis)
-    _draw(accuracy, found, f"{part}_accuracy", axis)
+    for ax, name in ((loss, f"{part}_loss"), (accuracy, f"{part}_accuracy")):
+        _label(ax, found, axis)
+        _draw(ax, found, name, axis)
     loss.set(title=f"{label.capitalize()} loss", ylabel="nats per sample")
     accuracy.set(title=f"{label.capitalize()} accuracy", ylabel="share that is right")
     low, high = _range(found, f"{part}_loss")
     if 0 < 10 * low < high:
         loss.set_yscale("log")
-    for ax in (loss, accuracy):
-        _label(ax, found, axis)
     handles, labels = accuracy.get_legend_handles_labels()
     if len(labels) > 1:
         if len(labels) > _MOST_LINES:
