@@ -9,15 +9,17 @@ import numpy as np
 import handgrad
 from handgrad.training.engine.fit import Progress
 
+Scalar = np.ndarray | jax.Array
+
 
 class Best(NamedTuple):
     """Of the epoch with the lowest validation loss; arrays, so that it can be kept."""
 
-    params: handgrad.Params  # numpy arrays
-    loss: np.ndarray  # validation loss in nats, infinite before the first epoch
-    epoch: np.ndarray  # from 1; 0 before the first
-    mark: np.ndarray  # the loss that patience wants to see undercut
-    waited: np.ndarray  # epochs since it was
+    params: handgrad.Params  # numpy arrays in a run, on the device in a sweep
+    loss: Scalar  # validation loss in nats, infinite before the first epoch
+    epoch: Scalar  # from 1; 0 before the first
+    mark: Scalar  # the loss that patience wants to see undercut
+    waited: Scalar  # epochs since it was
 
 
 def nothing_yet(params: handgrad.Params) -> Best:

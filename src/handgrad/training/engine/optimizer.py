@@ -69,7 +69,7 @@ def make_schedule(
       TrainingError: for an unknown name or argument, or a missing argument.
     """
     key, warmup = "optimizer.schedule", settings.warmup_steps
-    if warmup and warmup >= steps:
+    if _known(warmup) and 0 < warmup >= steps:
         raise TrainingError(
             f"`{key}.warmup_steps` must be below the {steps} updates of the schedule, "
             f"got {warmup}. Warm up for less, or train for more epochs."
@@ -86,18 +86,19 @@ def make_schedule(
             defaults["init_value"] = 0.0
         peaks = {peak_name: peak} if peak_name else {}
         schedule = _call(function, peaks, defaults, settings.arguments, key)
-    if not warmup:
+    if _off(warmup):
         return schedule
     return lambda step: _warmed_up(schedule, warmup, step)
 
 
 def make_optimizer(
-    settings: Optimizer, steps: int, seed: int
+    settings: Optimizer, steps: int, seed: int | jax.Array
 ) -> optax.GradientTransformationExtraArgs:
     """What the settings make of gradients.
 
     Args:
-      settings: the table [optimizer]; its numbers may be traced.
+      settings: the table [optimizer]; its numbers may be traced, as far as Optax asks
+        nothing of their values.
       steps: minibatches of the whole schedule.
       seed: of the run, for optimisers that draw noise.
 
@@ -122,7 +123,7 @@ def make_optimizer(
         function, rates, defaults, settings.arguments, "optimizer", inject
     )
     if not _off(settings.clip_norm):
-        in_front = [optax.clip_by_global_norm(settings.clip_norm), *in_front]
+        in_front = [_clip(settings.clip_norm), *in_front]
     chained = optax.chain(*in_front, optimizer) if in_front else optimizer
     if settings.accumulate > 1:
         chained = optax.MultiSteps(
@@ -182,9 +183,7 @@ def _decay(
         )
     mask = next((name for name in _DECAY_MASKS if name in taken), None)
     if "weight_decay" in taken and mask:
-        defaults: dict[str, Any] = {mask: weights_alone}
-        if not _off(settings.weight_decay):
-            defaults["weight_decay"] = settings.weight_decay
+        defaults = {mask: weights_alone, "weight_decay": settings.weight_decay}
         return defaults, []
     if _off(settings.weight_decay):
         return {}, []
@@ -197,8 +196,26 @@ def _decay(
     return {}, [optax.add_decayed_weights(settings.weight_decay, weights_alone)]
 
 
+def _clip(norm: Any) -> optax.GradientTransformation:
+    """By the global norm; a traced norm of 0 clips nothing, as one that is known."""
+    clip = optax.clip_by_global_norm(norm)
+    if _known(norm):
+        return clip
+
+    def update(grads: Any, params: Any) -> Any:
+        clipped, _ = clip.update(grads, optax.EmptyState(), params)
+        return jax.tree.map(lambda c, g: jnp.where(norm > 0, c, g), clipped, grads)
+
+    return optax.stateless(update)
+
+
+def _known(number: Any) -> bool:
+    """Whether the value is there while the program is traced."""
+    return isinstance(number, (int, float))
+
+
 def _off(number: Any) -> bool:
-    return isinstance(number, (int, float)) and number == 0
+    return _known(number) and number == 0
 
 
 def _lookup(

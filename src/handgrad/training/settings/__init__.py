@@ -11,4 +11,6 @@ from handgrad.training.settings.tables import Schedule as Schedule
 from handgrad.training.settings.tables import Settings as Settings
 from handgrad.training.settings.tables import Sweep as Sweep
 from handgrad.training.settings.tables import Training as Training
+from handgrad.training.settings.values import value_at as value_at
+from handgrad.training.settings.values import with_array as with_array
 from handgrad.training.settings.values import with_value as with_value

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 from handgrad.training.errors import TrainingError, shortened
 from handgrad.training.settings.check import check_settings
 from handgrad.training.settings.file import load_settings
-from handgrad.training.settings.tables import Optimizer, Schedule, Settings, Sweep
+from handgrad.training.settings.tables import Optimizer, Schedule, Settings
 
 if TYPE_CHECKING:
     from tyro.constructors import ConstructorRegistry
@@ -214,8 +214,8 @@ def _with_entries(settings: Settings, loaded: Settings, entries: Tables) -> Sett
     return replace(
         settings,
         optimizer=replace(optimizer, schedule=schedule),
-        sweep=Sweep(
-            settings.sweep.seeds, settings.sweep.values | entries["sweep.values"]
+        sweep=replace(
+            settings.sweep, values=settings.sweep.values | entries["sweep.values"]
         ),
     )
 

@@ -168,6 +168,9 @@ class Sweep:
     values: dict[str, list[float]] = field(default_factory=dict)
     """Values of numeric settings by their dotted keys; --sweep.values.KEY VALUES sets
     those of one."""
+    members: int = 0
+    """Networks that one program trains side by side; 0: as many as fit in memory, or
+    on a CPU in its cache."""
 
 
 @dataclass(frozen=True)

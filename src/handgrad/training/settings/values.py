@@ -1,10 +1,14 @@
 """One setting of many by its dotted key."""
 
+from collections.abc import Callable
 from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
 from handgrad.training.errors import TrainingError, nearest
 from handgrad.training.settings.tables import Settings
+
+_Made = Callable[[object, Any], Any]
+"""(the value so far, the given one) -> what is set, or None where that cannot be."""
 
 
 def with_value(settings: Settings, key: str, value: float) -> Settings:
@@ -21,10 +25,35 @@ def with_value(settings: Settings, key: str, value: float) -> Settings:
     Raises:
       TrainingError: for a key that names no numeric setting.
     """
-    return _set(settings, key, "", value)
+    return _set(settings, key, "", value, _number)
 
 
-def _set(table: Any, rest: str, prefix: str, value: float) -> Any:
+def with_array(settings: Settings, key: str, value: Any) -> Settings:
+    """The settings with one setting replaced by an array, which may be traced.
+
+    Args:
+      settings: of a run.
+      key: dotted, of a numeric setting.
+      value: a scalar array.
+
+    Returns:
+      New settings, for the engine alone: they cannot be checked or saved.
+    """
+    return _set(settings, key, "", value, lambda _, value: value)
+
+
+def value_at(settings: Settings, key: str) -> float:
+    """The number that a dotted key names, of the kind that its setting has."""
+    found: Any = settings
+    while key:
+        if isinstance(found, dict):
+            return found[key]
+        name, _, key = key.partition(".")
+        found = getattr(found, name)
+    return found
+
+
+def _set(table: Any, rest: str, prefix: str, value: Any, make: _Made) -> Any:
     name, _, deeper = rest.partition(".")
     key = f"sweep.values.{prefix}{rest}"
     if isinstance(table, dict):
@@ -37,8 +66,9 @@ def _set(table: Any, rest: str, prefix: str, value: float) -> Any:
         )
     old = getattr(table, name)
     if deeper and (is_dataclass(old) or isinstance(old, dict)):
-        return replace(table, **{name: _set(old, deeper, f"{prefix}{name}.", value)})
-    number = float(value) if old is None else _number(old, value)
+        inner = _set(old, deeper, f"{prefix}{name}.", value, make)
+        return replace(table, **{name: inner})
+    number = make(old, value)
     if deeper or number is None:
         raise TrainingError(
             f"`{key}` must name a numeric setting, and a whole number where it counts "
@@ -49,6 +79,6 @@ def _set(table: Any, rest: str, prefix: str, value: float) -> Any:
 
 def _number(old: object, value: float) -> float | None:
     """The value as a number of the same kind, or None if there is none."""
-    if type(old) is float:
+    if type(old) is float or old is None:
         return float(value)
     return int(value) if type(old) is int and int(value) == value else None

@@ -1,0 +1,219 @@
+"""A sweep: train many networks at once, and leave what came of them in one folder."""
+
+import json
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+
+from handgrad.training.data import Dataset, fingerprint, load_data
+from handgrad.training.engine.check import check_first_gradient
+from handgrad.training.engine.evaluate import Score
+from handgrad.training.engine.fit import prepare, start
+from handgrad.training.engine.sweep import (
+    Entry,
+    Phase,
+    Plan,
+    Trained,
+    plan_sweep,
+    settings_of,
+    train_members,
+)
+from handgrad.training.interrupt import requested
+from handgrad.training.records.files import replace_file
+from handgrad.training.records.folder import claim, recorded
+from handgrad.training.records.members import (
+    MEANS,
+    Combination,
+    MemberRecord,
+    append_members,
+    best_of,
+    combinations,
+    read_members,
+)
+from handgrad.training.settings import Settings, check_settings, save_settings
+
+ANSWER = "Interrupted: the networks that are done are kept. Once more: at once."
+BEST, SUMMARY, FIGURE = "best.toml", "sweep.json", "sweep.png"
+
+
+class SweepOutcome(NamedTuple):
+    """How a sweep ended."""
+
+    folder: Path
+    combinations: tuple[Combination, ...]  # of the members that are done
+    signal: int | None = None  # that stopped it
+
+
+def sweep(
+    settings: Settings, root: Path, console: Any, *, fresh: bool = False
+) -> SweepOutcome:
+    """Train every combination of `sweep.values` with every seed.
+
+    Every chunk of members is written as it comes to its end. The same sweep again goes
+    on from there, if it was not finished.
+
+    Args:
+      settings: what to do; the table [sweep] says how many networks.
+      root: the folder of runs. The sweep's is root/NAME-sweep.
+      console: of rich, what to print to.
+      fresh: whether to begin anew whatever there is.
+
+    Returns:
+      Where everything is, and the means over the seeds.
+
+    Raises:
+      TrainingError: for settings or data that cannot work.
+      OSError: for what the disk or a folder refuses.
+      KeyboardInterrupt: at Ctrl-C before training begins or after it has ended.
+    """
+    check_settings(settings)
+    data = load_data(settings.data)
+    plan = plan_sweep(settings, data)
+    named = replace(settings, name=f"{settings.name}-sweep")
+    check_settings(named)
+    claimed = claim(root, named, fingerprint(data), fresh=fresh)
+    folder = claimed.folder
+    with recorded(claimed, jax.devices()[0].device_kind) as ends:
+        _say(console, _in_words(settings, plan))
+        _check(settings, plan, data, folder, console)
+        signal = _train(plan, folder, console)
+        if signal:
+            ends("interrupted")
+        found = combinations(_finished(plan, folder))
+        if found:
+            _summarise(settings, found, folder, console)
+    if signal:
+        _say(console, f"{folder}: the same command goes on from here.")
+    return SweepOutcome(folder, found, signal)
+
+
+def _train(plan: Plan, folder: Path, console: Any) -> int | None:
+    """Train the members that are not in the folder yet; the signal that stopped it."""
+    from handgrad.training.views.sweep import sweep_progress
+
+    known = {_name(record) for record in _finished(plan, folder)}
+    missing = [entry for entry in plan.members if _name(entry) not in known]
+    done = len(plan.members) - len(missing)
+    with (
+        requested(ANSWER) as stop,
+        sweep_progress(console, len(plan.members)) as show,
+        closing(
+            train_members(
+                plan, missing, stop=stop, tell=lambda share: show(share, done)
+            )
+        ) as chunks,
+    ):
+        for trained in chunks:
+            append_members(folder, _records(trained))
+            done += len(trained.members)
+        return stop() if done < len(plan.members) else None
+
+
+def _finished(plan: Plan, folder: Path) -> tuple[MemberRecord, ...]:
+    """The members in the folder, in the order of the plan; without those that a longer
+    sweep has to train for longer."""
+    epochs = plan.task.settings.training.epochs
+    found = {
+        _name(record): record
+        for record in read_members(folder)
+        if record.ended != "done" or record.epochs == epochs
+    }
+    names = [_name(entry) for entry in plan.members]
+    return tuple(found[name] for name in names if name in found)
+
+
+def _name(member: Entry | MemberRecord) -> tuple[Any, ...]:
+    return (*member.values.items(), member.seed)
+
+
+def _records(trained: Trained) -> list[MemberRecord]:
+    return [
+        _record(entry, jax.tree.map(lambda leaf, n=number: leaf[n], trained.outcome))
+        for number, entry in enumerate(trained.members)
+    ]
+
+
+def _record(entry: Entry, outcome: Any) -> MemberRecord:
+    def figures(score: Score | None) -> tuple[float | None, float | None]:
+        if score is None or not outcome.best.epoch:
+            return None, None
+        loss = float(score.loss)
+        return loss if abs(loss) < float("inf") else None, float(score.accuracy)
+
+    train, validation, test = map(
+        figures, (outcome.train, outcome.validation, outcome.test)
+    )
+    ended = Phase(int(outcome.phase)).name.lower()
+    epochs, best = int(outcome.epoch), int(outcome.best.epoch)
+    return MemberRecord(
+        entry.values,
+        entry.seed,
+        ended,  # pyright: ignore[reportArgumentType]
+        epochs,
+        best,
+        *train,
+        *validation,
+        *test,
+    )
+
+
+def _check(
+    settings: Settings, plan: Plan, data: Dataset, folder: Path, console: Any
+) -> None:
+    """The gradient check, of the first member, as `training.check` wants it."""
+    path, how = folder / "check.txt", settings.training.check
+    if how == "off" or (how == "once" and path.exists()):
+        return
+    chosen = settings_of(settings, plan.members[0])
+    run = prepare(chosen, data)
+    report = check_first_gradient(run, start(chosen, data, run), data.train)
+    _say(console, f"Gradient by hand against jax.grad, first batch:\n{report}")
+    replace_file(path, f"{report}\n".encode())
+
+
+def _summarise(
+    settings: Settings, found: Sequence[Combination], folder: Path, console: Any
+) -> None:
+    """Table, JSON, the settings of the best, and last the figure."""
+    from handgrad.training.views.style import save_png
+    from handgrad.training.views.sweep import sweep_figure, sweep_table
+
+    best = best_of(found)
+    summary = {
+        "name": settings.name,
+        "values": settings.sweep.values,
+        "seeds": settings.sweep.seeds,
+        "best": best and best.values,
+        "combinations": [asdict(each) for each in found],
+    }
+    text = json.dumps(summary, indent=2, allow_nan=False)
+    replace_file(folder / SUMMARY, f"{text}\n".encode())
+    if best:
+        entry = Entry(best.values, settings.seed)
+        save_settings(settings_of(settings, entry), folder / BEST)
+    console.print(sweep_table(found))
+    if any(getattr(each, name) for each in found for name in MEANS):
+        save_png(folder / FIGURE, sweep_figure, found)
+    files = ", ".join(
+        sorted(path.name for path in folder.iterdir() if path.name[0] != ".")
+    )
+    _say(console, f"{folder}: {files}")
+
+
+def _in_words(settings: Settings, plan: Plan) -> str:
+    chunks = f"{plan.size} in a program, {plan.workers} programs at a time"
+    return (
+        f"{settings.name}: {len(plan.members):,} networks, "
+        f"{len(plan.members) // settings.sweep.seeds:,} combinations with "
+        f"{settings.sweep.seeds:,} seeds each; {chunks}, on "
+        f"{jax.devices()[0].device_kind}"
+    )
+
+
+def _say(console: Any, text: str) -> None:
+    """Plain text: no markup, no wrapping of paths and tables."""
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
