@@ -11,9 +11,9 @@ cores that the process has:
     one by one     `fit` of this package, one after another, compiled once
     sweep          `train_members`, with its compilation
 
-scikit-learn gets one thread of BLAS, and in a row of its own as many as there are cores;
-the faster of the two counts. Ours scores training and validation samples after every epoch as well.
-Prints a table of seconds and of processor time, and writes sweep.json to --output.
+scikit-learn gets one thread of BLAS, and in a row of its own as many as cores;
+the faster of the two counts. Ours scores training and validation samples after every
+epoch as well. Prints a table of seconds and of processor time, and writes sweep.json to --output.
 """
 
 import os
@@ -119,11 +119,11 @@ def scikit_learn(data: Dataset, count: int, threads: int) -> list[float]:
 
 
 def one_by_one(data: Dataset, count: int) -> list[float]:
-    """Test accuracies of our own runs one after another. Only their keys differ, so what
-    is compiled for the first serves all."""
+    """Test accuracies of our own runs one after another. Only their keys differ, so
+    what is compiled for the first serves all."""
     run = prepare(OURS, data)
     begin = jax.jit(partial(first_state, OURS, data, run.step))
-    programs = compile_programs(run, begin(run.key))
+    programs = compile_programs(run)
     test = Samples(*map(jnp.asarray, data.test))
     score = jax.jit(partial(evaluate, run.step.objective, data.scaling))
     found = []

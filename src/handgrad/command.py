@@ -48,6 +48,7 @@ def _lazily(module: str, function: str = "main") -> Subcommand:
 SUBCOMMANDS: dict[str, tuple[Subcommand, str, str]] = {
     "train": (_lazily("train"), "train", "train, as a settings file (TOML) says"),
     "resume": (_lazily("train", "resume"), "train", "go on with an unfinished run"),
+    "sweep": (_lazily("train", "sweep"), "train", "train many networks at once"),
     "predict": (_lazily("predict"), "train", "predict the samples of a file"),
     "evaluate": (_lazily("evaluate"), "train", "say how good a trained model is"),
     "report": (_lazily("report"), "train", "make an HTML page of one or more runs"),

@@ -12,7 +12,8 @@ import jax
 from handgrad.training.data import Dataset, fingerprint, load_data
 from handgrad.training.engine.check import check_first_gradient
 from handgrad.training.engine.evaluate import Score
-from handgrad.training.engine.fit import prepare, start
+from handgrad.training.engine.prepare import prepare
+from handgrad.training.engine.programs import start
 from handgrad.training.engine.sweep import (
     Entry,
     Phase,
@@ -170,7 +171,7 @@ def _check(
         return
     chosen = settings_of(settings, plan.members[0])
     run = prepare(chosen, data)
-    report = check_first_gradient(run, start(chosen, data, run), data.train)
+    report = check_first_gradient(run, start(run), data.train)
     _say(console, f"Gradient by hand against jax.grad, first batch:\n{report}")
     replace_file(path, f"{report}\n".encode())
 

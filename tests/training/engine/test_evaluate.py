@@ -24,7 +24,7 @@ def test_blocks_of_any_size_give_the_same(
     settings = replace(settings, training=training, model=model)
     run = prepare(settings, data)
     params = start(run).params
-    x, y = data.test
+    x, y, _ = data.test
     part = Samples(jnp.asarray(x), jnp.asarray(y))
     score = jax.jit(
         lambda params: evaluate(run.step.objective, data.scaling, params, part)
@@ -41,7 +41,7 @@ def test_blocks_of_any_size_give_the_same(
 def test_samples_weigh_as_they_are_told(settings: Settings, data: Dataset) -> None:
     run = prepare(settings, data)
     params = start(run).params
-    x, y = (jnp.asarray(each) for each in data.test)
+    x, y = (jnp.asarray(each) for each in data.test[:2])
     weights = jnp.arange(12.0)
     found = evaluate(run.step.objective, data.scaling, params, Samples(x, y, weights))
     inputs = scale(data.scaling, x)

@@ -120,7 +120,7 @@ def test_records_are_comparable(settings: Settings, data: Dataset) -> None:
     assert plain.record is not None
     last = plain.params
     assert last is not None
-    x, y = data.validation
+    x, y, _ = data.validation
     loss = handgrad.loss(last, jnp.asarray(scale(data.scaling, x)), y)
     assert plain.record.validation_loss == pytest.approx(float(loss), rel=1e-6)
     smoothed = -math.log(1 - 0.3 + 0.1) * (1 - 0.3)  # no objective is below

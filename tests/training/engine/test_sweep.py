@@ -15,13 +15,9 @@ from hypothesis import strategies as st
 import handgrad
 from handgrad.training import Dataset, Settings, TrainingError
 from handgrad.training.engine.best import Best, better, nothing_yet
-from handgrad.training.engine.fit import (
-    Progress,
-    compile_programs,
-    fit,
-    prepare,
-    start,
-)
+from handgrad.training.engine.fit import Progress, fit
+from handgrad.training.engine.prepare import prepare
+from handgrad.training.engine.programs import compile_programs, start
 from handgrad.training.engine.sweep import (
     Entry,
     Phase,
@@ -68,9 +64,9 @@ def swept(settings: Settings, data: Dataset, **how: Any) -> list[tuple[Entry, Fo
 def single(settings: Settings, data: Dataset) -> tuple[Best, int, Phase]:
     """The run by itself: the best, the epochs, how it ended."""
     run = prepare(settings, data)
-    state = start(settings, data, run)
+    state = start(run)
     best, training, epoch = nothing_yet(state.params), settings.training, 0
-    programs = compile_programs(run, state)
+    programs = compile_programs(run)
     try:
         for progress in fit(run, programs, state, epochs=training.epochs):
             best = better(best, progress, training.min_change)
@@ -228,7 +224,7 @@ def test_how_the_steps_are_cut_changes_no_bit(
 def test_the_best_on_the_device_is_that_of_a_run(
     losses: list[tuple[float, float]], min_change: float
 ) -> None:
-    params = (handgrad.Layer(np.zeros((1, 1), np.float32), np.zeros(1, np.float32)),)
+    params = (handgrad.Layer(jnp.zeros((1, 1)), jnp.zeros(1)),)
     expected = found = nothing_yet(params)
     for epoch, (loss, train) in enumerate(losses, start=1):
         params = jax.tree.map(lambda leaf: leaf + 1, params)
@@ -300,7 +296,7 @@ def test_the_highest_seeds_are_those_of_runs(settings: Settings, data: Dataset) 
     member = make_programs(plan.task, 1).begin(points(plan, plan.members))
     run = prepare(settings, data)
     found = jax.tree.map(lambda leaf: leaf[0], member.state.params)
-    chex.assert_trees_all_close(found, start(settings, data, run).params, rtol=1e-6)
+    chex.assert_trees_all_close(found, start(run).params, rtol=1e-6)
 
 
 def test_the_last_chunk_is_filled_and_progress_told(

@@ -38,6 +38,11 @@ def resume(argv: Sequence[str] | None = None) -> int:
     return exit_code(lambda: _resume(argv))
 
 
+def sweep(argv: Sequence[str] | None = None) -> int:
+    """Train the networks of a sweep; the exit code."""
+    return exit_code(lambda: _sweep(argv))
+
+
 def _train(argv: Sequence[str] | None) -> int:
     with raised():
         from handgrad.training.settings.command_line import parse
@@ -78,6 +83,22 @@ def _resume(argv: Sequence[str] | None) -> int:
         settings = load_settings(folder / "settings.toml")
         signal = _run(settings, folder.parent, resume=folder).signal
         return 128 + signal if signal else 0
+
+
+def _sweep(argv: Sequence[str] | None) -> int:
+    with raised():
+        from handgrad.training.settings.command_line import parse
+        from handgrad.training.sweep import sweep
+
+        command = parse(sys.argv[1:] if argv is None else argv)
+        if command.resume or command.seeds > 1:
+            raise TrainingError(
+                "`sweep` must have its seeds by --sweep.seeds, and goes on by itself: "
+                "leave out --seeds and --resume."
+            )
+        use_compilation_cache(command.compilation_cache)
+        outcome = sweep(command.settings, command.runs, Terminal(), fresh=command.fresh)
+        return 128 + outcome.signal if outcome.signal else 0
 
 
 def _run(settings: Settings, root: Path, **how: Any) -> "Outcome":

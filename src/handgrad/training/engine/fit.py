@@ -7,7 +7,7 @@ yielded: checkpoints, logs, early stopping, pictures.
 import math
 import time
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -92,7 +92,7 @@ def fit(
             if not math.isfinite(loss):
                 break
         record, params = _score(run, programs, state, epoch, done)
-        state = state._replace(sums=_no_sums())
+        state = state._replace(sums=_no_sums(state.sums.loss.dtype))
         ended = Progress(state, done, epoch, epoch == epochs, record, params)
         yield ended
         if not ended.finite:
@@ -143,8 +143,8 @@ def _score(
     run: Run, programs: Programs, state: State, epoch: int, steps: int
 ) -> tuple[EpochRecord, handgrad.Params]:
     on_device = None if isinstance(run.validation, Part) else run.validation
-    params, *scores = programs.score(state, run.seen, on_device)
-    train, validation, rate = jax.device_get(scores)
+    params, *found = programs.score(state, run.seen, on_device)
+    train, validation, rate = jax.device_get(found)
     if isinstance(run.validation, Part):
         validation = _score_from_disk(programs, params, run.validation)
     validation = validation or Score(math.nan, math.nan)
@@ -167,7 +167,7 @@ def _score_from_disk(programs: Programs, params: handgrad.Params, part: Part) ->
     rows = min(len(part.y), max(1, BLOCK // row))
     total = np.zeros(2)
     for start in range(0, len(part.y), rows):
-        x, y = (np.asarray(array[start : start + rows]) for array in part)
+        x, y = (np.asarray(array[start : start + rows]) for array in part[:2])
         missing = (0, rows - len(y))
         weights = np.pad(np.ones(len(y), np.float32), missing)
         block = Samples(np.pad(x, (missing, (0, 0))), np.pad(y, missing), weights)
@@ -175,5 +175,5 @@ def _score_from_disk(programs: Programs, params: handgrad.Params, part: Part) ->
     return Score(*(total / len(part.y)))
 
 
-def _no_sums() -> Sums:
-    return Sums(*jax.device_put((np.float32(0), np.float32(0))))
+def _no_sums(dtype: Any) -> Sums:
+    return Sums(*jax.device_put((np.zeros((), dtype), np.zeros((), dtype))))

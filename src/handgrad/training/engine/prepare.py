@@ -8,9 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 
 import handgrad
+from handgrad.network.types import accumulation_dtype
 from handgrad.training.data import Dataset, Part, stream
 from handgrad.training.engine.evaluate import Samples
-from handgrad.training.engine.objective import make_objective
+from handgrad.training.engine.objective import make_objective, off
 from handgrad.training.engine.optimizer import make_optimizer
 from handgrad.training.engine.order import Draw, steps_of
 from handgrad.training.engine.step import State, Step, Sums
@@ -34,10 +35,8 @@ class Run(NamedTuple):
     begin: Callable[[jax.Array], State]  # from the key to the first state
     key: jax.Array  # of all that is drawn
     train: Samples | Stream
-    seen: (
-        Samples  # training samples that are scored, as many as there are for validation
-    )
-    validation: Samples | None
+    seen: Samples  # training samples that are scored
+    validation: Samples | Part | None  # on the device, or to be read block by block
     samples: int  # m, of the training part
     batch_size: int
 
@@ -56,48 +55,60 @@ def prepare(settings: Settings, data: Dataset) -> Run:
     Raises:
       TrainingError: for an optimiser or schedule that Optax cannot make.
     """
-    samples, training = len(data.train.y), settings.training
-    batch_size = min(training.batch_size, samples)
-    epochs = settings.optimizer.schedule.epochs or training.epochs
-    steps = epochs * steps_of(samples, batch_size)
-    counts = np.bincount(data.train.y, minlength=len(data.classes))
-    step = Step(
-        make_objective(settings.model, training, settings.optimizer, counts),
-        make_optimizer(settings.optimizer, steps, settings.seed),
-        data.scaling,
-        settings.optimizer.average,
-    )
-    place = (lambda part: part) if data.streamed else _on_device
+    samples, step = len(data.train.y), make_step(settings, data)
+    batch_size = min(settings.training.batch_size, samples)
+    if data.streamed:
+        train, validation = (
+            _stream(data.train, settings.seed, batch_size),
+            data.validation,
+        )
+    else:
+        train, validation = _on_device(data.train), _on_device(data.validation)
     return Run(
         step,
-        _beginning(settings, data, step),
+        lambda key: first_state(step, first_params(settings, data, key)),
         jax.random.key(settings.seed),
-        _stream(data.train, settings.seed, batch_size)
-        if data.streamed
-        else _on_device(data.train),
+        train,
         _seen(data),
-        place(data.validation) if len(data.validation.y) else None,
+        validation if len(data.validation.y) else None,
         samples,
         batch_size,
     )
 
 
-def _beginning(settings: Settings, data: Dataset, step: Step) -> Callable[..., State]:
-    """The function from the key of a run to its first state."""
+def make_step(settings: Settings, data: Dataset) -> Step:
+    """Objective, optimiser and scaling; numbers of the settings may be traced.
+
+    Raises:
+      TrainingError: for an optimiser or schedule that Optax cannot make.
+    """
+    samples, training = len(data.train.y), settings.training
+    epochs = settings.optimizer.schedule.epochs or training.epochs
+    steps = epochs * steps_of(samples, min(training.batch_size, samples))
+    counts = np.bincount(data.train.y, data.train.weights, len(data.classes))
+    return Step(
+        make_objective(settings.model, training, settings.optimizer, counts),
+        make_optimizer(settings.optimizer, steps, settings.seed),
+        data.scaling,
+        settings.optimizer.average,
+    )
+
+
+def first_params(settings: Settings, data: Dataset, key: jax.Array) -> handgrad.Params:
+    """The network before the first step; ``key`` is the run's."""
     sizes = (data.train.x.shape[1], *settings.model.hidden, len(data.classes))
-    activation = settings.model.activation
+    key = jax.random.fold_in(key, Draw.PARAMS)
+    return handgrad.init(key, sizes, activation=settings.model.activation)
 
-    def begin(key: jax.Array) -> State:
-        key = jax.random.fold_in(key, Draw.PARAMS)
-        params = handgrad.init(key, sizes, activation=activation)
-        average = params if settings.optimizer.average else None
-        opt_state = step.optimizer.init(params)
-        zero = jnp.zeros((), jnp.float32)
-        begun = State(params, opt_state, average, jnp.int32(0), Sums(zero, zero))
-        # As the chunk returns it: no leaf is of a weak type.
-        return jax.tree.map(lambda leaf: jnp.asarray(leaf, leaf.dtype), begun)
 
-    return begin
+def first_state(step: Step, params: handgrad.Params) -> State:
+    """The state before the first step, of leaves that are of no weak type, as the chunk
+    returns them."""
+    zero = jnp.zeros((), accumulation_dtype(params[0].weight.dtype))
+    average = None if off(step.decay) else params
+    opt_state = step.optimizer.init(params)
+    state = State(params, opt_state, average, jnp.int32(0), Sums(zero, zero))
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf, leaf.dtype), state)
 
 
 def _stream(part: Part, seed: int, batch_size: int) -> Stream:
@@ -118,13 +129,15 @@ def _stream(part: Part, seed: int, batch_size: int) -> Stream:
 
 
 def _on_device(part: Part) -> Samples:
-    return Samples(jnp.asarray(part.x), jnp.asarray(part.y))
+    weights = None if part.weights is None else jnp.asarray(part.weights)
+    return Samples(jnp.asarray(part.x), jnp.asarray(part.y), weights)
 
 
 def _seen(data: Dataset) -> Samples:
     """Training samples to score: as many as there are for validation, so that one
     program scores both, and at most `SEEN`; the same ones after every epoch."""
-    samples = len(data.train.y)
-    count = min(len(data.validation.y) or SEEN, samples, SEEN)
-    rows = np.sort(np.random.default_rng(0).choice(samples, count, replace=False))
-    return _on_device(Part(np.asarray(data.train.x[rows]), data.train.y[rows]))
+    x, y, weights = data.train
+    count = min(len(data.validation.y) or SEEN, len(y), SEEN)
+    rows = np.sort(np.random.default_rng(0).choice(len(y), count, replace=False))
+    weights = None if weights is None else weights[rows]
+    return _on_device(Part(np.asarray(x[rows]), y[rows], weights))

@@ -37,7 +37,7 @@ def compile_programs(run: Run) -> Programs:
     begin = jax.jit(run.begin, compiler_options=QUICKLY)
     chunk = jax.jit(make_chunk(run.step), donate_argnums=0)
     order = jax.jit(partial(shuffled, samples=run.samples, batch_size=run.batch_size))
-    score = jax.jit(partial(_scores, run.step))
+    score = jax.jit(partial(scores, run.step))
     scored = jax.jit(partial(evaluate, run.step.objective, run.step.scaling))
     if not isinstance(run.train, Samples):
         return Programs(begin, chunk, order, score, scored)
@@ -92,7 +92,7 @@ def prove(run: Run, name: str) -> None:
         ) from error
 
 
-def _scores(
+def scores(
     step: Step, state: State, seen: Samples, validation: Samples | None
 ) -> tuple[handgrad.Params, Score, Score | None, jax.Array]:
     """The parameters to predict with, how good they are, and the learning rate."""

@@ -14,8 +14,9 @@ import handgrad
 from handgrad.training.data import Dataset
 from handgrad.training.engine.best import Best
 from handgrad.training.engine.evaluate import Samples, Score, evaluate
-from handgrad.training.engine.fit import first_state, make_step, scores
 from handgrad.training.engine.order import shuffled, steps_of
+from handgrad.training.engine.prepare import first_params, first_state, make_step
+from handgrad.training.engine.programs import scores
 from handgrad.training.engine.step import Epoch, State, Step, Sums, make_chunk
 from handgrad.training.settings import Settings, with_array
 
@@ -85,7 +86,7 @@ class Outcome(NamedTuple):
 def begin(task: Task, point: Point) -> Member:
     """A member before its first step, as `start` makes the state of a run."""
     settings, step, key = _made(task, point)
-    state = first_state(settings, task.data, step, key)
+    state = first_state(step, first_params(settings, task.data, key))
     zero, infinite = jnp.int32(0), jnp.float32(jnp.inf)
     best = Best(state.params, infinite, zero, infinite, zero)
     return Member(state, best, zero, jnp.int32(Phase.RUNNING))

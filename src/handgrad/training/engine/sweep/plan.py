@@ -11,7 +11,7 @@ import numpy as np
 
 from handgrad.training.data import Dataset
 from handgrad.training.engine.evaluate import Samples
-from handgrad.training.engine.fit import make_step, prepare
+from handgrad.training.engine.prepare import make_step, prepare
 from handgrad.training.engine.sweep.member import Parts, Point, Task, advance, begin
 from handgrad.training.engine.sweep.memory import chunk_size
 from handgrad.training.errors import TrainingError
