@@ -61,8 +61,8 @@ def test_a_label_by_position(tmp_path: Path, label: str) -> None:
         ("a,b\n1e999,2\n", "finite numbers, got others in row 0"),
         (b"a,b\n\xff,2\n", "cannot be read"),
         (b"\x1f\x8b\x08", "cannot be read"),
-        (gzip.compress(b"a,b\n1,2\n")[:-6], "cannot be read"),
-        (gzip.compress(b"a,b\n1,2\n")[:-8] + bytes(8), "CRC check failed"),
+        (gzip.compress(b"a,b\n1,2\n", mtime=0)[:-6], "cannot be read"),
+        (gzip.compress(b"a,b\n1,2\n", mtime=0)[:-8] + bytes(8), "CRC check failed"),
     ],
 )
 def test_broken_tables(tmp_path: Path, content: bytes | str, message: str) -> None:

@@ -14,7 +14,7 @@ def fingerprint(data: Dataset) -> str:
     and times of what lies on the disk."""
     digest = hashlib.blake2b(digest_size=16)
     for part in data[:3]:
-        for array in part:
+        for array in (array for array in part if array is not None):
             if isinstance(array, Rows):
                 digest.update(array.rows.tobytes())
                 array = array.array

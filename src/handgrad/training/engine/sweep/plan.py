@@ -129,7 +129,7 @@ def _parts(settings: Settings, data: Dataset) -> Parts:
     run = prepare(settings, data)
     assert isinstance(run.train, Samples)  # nothing is streamed
     assert run.validation is None or isinstance(run.validation, Samples)
-    test = Samples(*map(jnp.asarray, data.test)) if len(data.test.y) else None
+    test = Samples(*map(jnp.asarray, data.test[:2])) if len(data.test.y) else None
     return Parts(run.train, run.seen, run.validation, test)
 
 
