@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -58,10 +59,12 @@ class Settings:
     """One run, by a process that this script starts: memory or stream."""
 
 
-def main(settings: Settings) -> None:
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Write, train, print."""
+    settings = tyro.cli(Settings, description=__doc__, args=arguments)
     if settings.way:
         print(json.dumps(_run(settings, Path(settings.folder))))
-        return
+        return 0
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(settings.folder or temporary)
         _write(folder, settings.gigabytes)
@@ -187,4 +190,4 @@ def _in_words(row: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Settings, description=__doc__))
+    sys.exit(main())

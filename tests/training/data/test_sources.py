@@ -1,6 +1,7 @@
 """Sources of other places: openml.org from a cache, EMNIST's letters, QMNIST."""
 
 import gzip
+import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -42,7 +43,8 @@ def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         for index, (name, kind) in enumerate(columns)
     ]
     about = {"id": "7", "name": "tiny", "version": "1", "status": "active"}
-    about |= {"format": "ARFF", "description": "", "md5_checksum": None}
+    about |= {"format": "ARFF", "description": ""}
+    about |= {"md5_checksum": hashlib.md5(ARFF.encode()).hexdigest()}
     about |= {"url": f"{API}data/v1/download/7", "file_id": "7"}
     found = {"data": {"dataset": [{"did": 7, "name": "tiny", "version": 1}]}}
     qualities = [{"name": "NumberOfInstances", "value": "4.0"}]

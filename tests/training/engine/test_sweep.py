@@ -284,7 +284,7 @@ def test_combinations_that_cannot_work_are_refused(
     with pytest.raises(TrainingError, match="`training.min_change` must be 0 without"):
         plan_sweep(beyond, data)
     seeds = replace(settings, seed=2**32 - 2, sweep=Sweep(seeds=3))
-    with pytest.raises(TrainingError, match="`seed` must be in"):
+    with pytest.raises(TrainingError, match="`seed` must be"):
         plan_sweep(seeds, data)
     with pytest.raises(TrainingError, match=r"`data.stream` must be 'off'"):
         plan_sweep(settings, data._replace(streamed=True))
