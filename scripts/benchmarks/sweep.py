@@ -11,8 +11,9 @@ cores that the process has:
     one by one     `fit` of this package, one after another, compiled once
     sweep          `train_members`, with its compilation
 
-scikit-learn gets one thread of BLAS, and in a row of its own as many as there are cores;
-the faster of the two counts. Ours scores training and validation samples after every epoch as well.
+scikit-learn gets one thread of BLAS, and in a row of its own as many as there are
+cores: the faster of the two counts. Ours scores training and validation samples after
+every epoch as well.
 Prints a table of seconds and of processor time, and writes sweep.json to --output.
 """
 
@@ -119,8 +120,8 @@ def scikit_learn(data: Dataset, count: int, threads: int) -> list[float]:
 
 
 def one_by_one(data: Dataset, count: int) -> list[float]:
-    """Test accuracies of our own runs one after another. Only their keys differ, so what
-    is compiled for the first serves all."""
+    """Test accuracies of our own runs one after another. Only their keys differ, so
+    what is compiled for the first serves all."""
     run = prepare(OURS, data)
     begin = jax.jit(partial(first_state, OURS, data, run.step))
     programs = compile_programs(run, begin(run.key))

@@ -96,10 +96,12 @@ def sweep_table(found: Sequence[Combination]) -> Table:
     columns = columns or [("train_loss", "training loss", 1, 4)]
     diverged = any(each.diverged for each in shown)
     table = Table(title=Text(title), box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    names = [Text(name.replace("_", " ")) for name in short_names(found)]
-    names += [Text("seeds"), *([Text("diverged")] if diverged else [])]
-    for name in [*names, *(Text(column[1]) for column in columns), Text("epoch")]:
-        table.add_column(name, justify="right", vertical="bottom")
+    for name in short_names(found):
+        heading = Text(name.replace("_", " "))
+        table.add_column(heading, justify="right", vertical="bottom")
+    headings = ["seeds", *(["diverged"] if diverged else [])]
+    for name in [*headings, *(column[1] for column in columns), "epoch"]:
+        table.add_column(Text(name), justify="right", vertical="bottom", no_wrap=True)
     for each in shown:
         table.add_row(
             *(f"{value:g}" for value in each.values.values()),
