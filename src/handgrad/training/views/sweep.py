@@ -94,17 +94,20 @@ def sweep_table(found: Sequence[Combination]) -> Table:
         title += f": the {_MOST_ROWS} lowest losses of {len(found)} combinations"
     columns = [each for each in _COLUMNS if any(getattr(c, each[0]) for c in shown)]
     columns = columns or [("train_loss", "training loss", 1, 4)]
-    diverged = any(each.diverged for each in shown)
     table = Table(title=Text(title), box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    names = [Text(name.replace("_", " ")) for name in short_names(found)]
-    names += [Text("seeds"), *([Text("diverged")] if diverged else [])]
-    for name in [*names, *(Text(column[1]) for column in columns), Text("epoch")]:
-        table.add_column(name, justify="right", vertical="bottom")
+    if any(each.diverged for each in shown):
+        table.caption = "The seeds that are missing diverged."
+    for name in short_names(found):
+        heading = Text(name.replace("_", " "))
+        table.add_column(heading, justify="right", vertical="bottom")
+    for name in ["seeds", *(column[1] for column in columns), "epoch"]:
+        table.add_column(Text(name), justify="right", vertical="bottom", no_wrap=True)
     for each in shown:
         table.add_row(
             *(f"{value:g}" for value in each.values.values()),
-            str(each.seeds),
-            *([str(each.diverged)] if diverged else []),
+            f"{each.seeds - each.diverged} of {each.seeds}"
+            if each.diverged
+            else str(each.seeds),
             *(_in_words(getattr(each, name), *how) for name, _, *how in columns),
             "-" if each.best_epoch is None else f"{each.best_epoch.mean:.1f}",
             style="bold" if each is best else None,
