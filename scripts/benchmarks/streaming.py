@@ -80,6 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             for way in ("memory", "stream")
         )
         print(f"{key}: streamed is {streamed / memory:.2f} of memory")
+    return 0
 
 
 def _write(folder: Path, gigabytes: float) -> None:

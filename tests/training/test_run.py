@@ -205,7 +205,8 @@ def test_what_diverges_says_why_and_keeps_what_was_good(
     advice: str,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert main(few(tmp_path, *how)) == 1
+    impatient = ["--training.patience", "1"]  # which is no way out
+    assert main(few(tmp_path, *how, *impatient)) == 1
     error = capsys.readouterr().err
     assert "must stay finite" in error
     assert advice in error

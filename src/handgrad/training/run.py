@@ -136,18 +136,17 @@ def _train(job: Job, claimed: Claim, console: Any) -> tuple[Best, int | None]:
             for progress in progresses:
                 best = better(best, progress, training.min_change)
                 tell(progress)
+                if not progress.finite:
+                    continue  # `fit` raises next
                 signal = stop()
                 last = progress.last or _waited(best, training) or signal is not None
-                if progress.finite:
-                    tree = {"state": progress.state, "best": best}
-                    ended = progress.record is not None
-                    checkpoint(
-                        progress.steps,
-                        tree,
-                        ended=ended,
-                        best=int(best.epoch),
-                        now=last,
-                    )
+                checkpoint(
+                    progress.steps,
+                    {"state": progress.state, "best": best},
+                    ended=progress.record is not None,
+                    best=int(best.epoch),
+                    now=last,
+                )
                 if last:
                     return best, signal
         except Diverged as error:

@@ -71,7 +71,7 @@ def single(settings: Settings, data: Dataset) -> tuple[Best, int, Phase]:
         for progress in fit(run, programs, state, epochs=training.epochs):
             best = better(best, progress, training.min_change)
             epoch = progress.epoch
-            if 0 < training.patience <= best.waited:
+            if progress.finite and 0 < training.patience <= best.waited:
                 return best, epoch, Phase.STOPPED
     except Diverged:
         return best, epoch, Phase.DIVERGED

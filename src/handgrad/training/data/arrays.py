@@ -8,7 +8,6 @@ import math
 import warnings
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from itertools import product
 from pathlib import Path
 from typing import IO, NamedTuple
@@ -51,32 +50,6 @@ def read_npz(path: str | Path) -> Source:
         return _source(arrays, path)
 
 
-def read_npz_inputs(path: str | Path) -> tuple[np.ndarray, np.ndarray | None]:
-    """Read x (m, n_0), and y where it is there too.
-
-    Args:
-      path: the file.
-
-    Returns:
-      The features and the labels.
-
-    Raises:
-      TrainingError: for a file that is broken, or holds no x.
-    """
-    path = Path(path).expanduser()
-    with _opened(path) as arrays:
-        names = arrays.keys() & {"x", "X"}
-        if len(names) != 1:
-            raise TrainingError(
-                f"`x` must be an array of {path}, got {shortened(sorted(arrays))}."
-            )
-        name = names.pop()
-        x = _features(arrays[name](), name, path)
-        y = _labels(arrays["y"](), "y", path) if "y" in arrays else None
-        return x.reshape(len(x), -1), y
-
-
-@contextmanager
 def _opened(path: Path) -> Iterator[dict[str, Callable[[], np.ndarray]]]:
     """What reads each array of an .npz file."""
     with reading(path), zipfile.ZipFile(path) as archive:
