@@ -8,6 +8,7 @@ import math
 import warnings
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from itertools import product
 from pathlib import Path
 from typing import IO, NamedTuple
@@ -50,6 +51,7 @@ def read_npz(path: str | Path) -> Source:
         return _source(arrays, path)
 
 
+@contextmanager
 def _opened(path: Path) -> Iterator[dict[str, Callable[[], np.ndarray]]]:
     """What reads each array of an .npz file."""
     with reading(path), zipfile.ZipFile(path) as archive:
