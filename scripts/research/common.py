@@ -20,11 +20,11 @@ import numpy as np
 import optax
 import tyro
 from matplotlib.figure import Figure
+from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
 
 import handgrad
-from handgrad.training import load_data
-from handgrad.training.idx import read_idx_folder
-from handgrad.training.settings import Data as Source
+from handgrad.training.data.idx import read_idx_folder
 
 Settings = TypeVar("Settings", bound="Experiment")
 
@@ -74,13 +74,23 @@ def load_images(data: Data) -> Images:
         shape = files.train_images.shape[1:]
         labels = files.train_labels.astype(np.int32), files.test_labels.astype(np.int32)
         return Images(x, labels[0], x_test, labels[1], shape)
-    parts = load_data(Source("digits", scaling="none"), seed=0)
-    x, y = (
-        np.concatenate([getattr(parts.train, a), getattr(parts.validation, a)])
-        for a in "xy"
+    bunch: Any = load_digits()
+    x, y = (bunch.data / 16).astype(np.float32), bunch.target.astype(np.int32)
+    rest, test = _split(x, y, 0.2)
+    kept, out = _split(*rest, 0.1)
+    x, y = np.concatenate([kept[0], out[0]]), np.concatenate([kept[1], out[1]])
+    return Images(x, y, *test, (8, 8))
+
+
+Samples = tuple[np.ndarray, np.ndarray]
+
+
+def _split(x: np.ndarray, y: np.ndarray, share: float) -> tuple[Samples, Samples]:
+    """What stays and the share that is held out, stratified."""
+    rows, out = train_test_split(
+        np.arange(len(y)), test_size=share, random_state=0, stratify=y
     )
-    sixteen = np.float32(16)
-    return Images(x / sixteen, y, parts.test.x / sixteen, parts.test.y, (8, 8))
+    return (x[rows], y[rows]), (x[out], y[out])
 
 
 def epoch_rows(

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from handgrad.training import Dataset, Part, Settings
+from handgrad.training.data import Scaling
 from handgrad.training.settings import Data, Model, Optimizer, Training
 
 FEATURES, CLASSES = 6, 3
@@ -30,10 +31,19 @@ def blobs(samples: int, seed: int) -> Part:
 @pytest.fixture
 def data() -> Dataset:
     """50 samples to train on: with batches of 16, the last holds 2."""
-    mean = np.linspace(-1, 1, FEATURES, dtype=np.float32)
-    scale = np.linspace(1, 2, FEATURES, dtype=np.float32)
+    shift = np.linspace(-1, 1, FEATURES, dtype=np.float32)
+    divisor = np.linspace(1, 2, FEATURES, dtype=np.float32)
     parts = blobs(50, 1), blobs(12, 2), blobs(12, 3)
-    return Dataset(*parts, ("a", "b", "c"), (2, 3), mean, scale)
+    return Dataset(
+        *parts,
+        scaling=Scaling(shift, divisor),
+        classes=("a", "b", "c"),
+        features=tuple("abcdef"),
+        image_shape=(2, 3),
+        table=None,
+        rows=(np.arange(50), np.arange(12), np.arange(12)),
+        streamed=False,
+    )
 
 
 @pytest.fixture

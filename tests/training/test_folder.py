@@ -54,7 +54,7 @@ def test_a_classifier_reads_back_to_the_last_bit(
     back = load_classifier(tmp_path / "params.npz")
     assert back.activation == ("tanh", "tanh")
     assert back.classes == data.classes
-    np.testing.assert_array_equal(back.mean, data.mean)
+    np.testing.assert_array_equal(back.mean, data.scaling.shift)
     np.testing.assert_array_equal(
         handgrad.predict_proba(back.params, data.test.x, activation=back.activation),
         handgrad.predict_proba(params, data.test.x, activation="tanh"),

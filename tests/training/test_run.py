@@ -14,7 +14,7 @@ import pytest
 
 from handgrad.training import load_classifier, main
 from handgrad.training.interrupt import stop_requested
-from handgrad.training.settings_file import load_settings
+from handgrad.training.settings import load_settings
 
 ROOT = Path(__file__).parents[2]
 DIGITS = str(ROOT / "configs" / "digits.toml")

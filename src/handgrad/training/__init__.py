@@ -17,5 +17,5 @@ from handgrad.training.main import main as main
 from handgrad.training.run import run as run
 from handgrad.training.settings import Settings as Settings
 from handgrad.training.settings import check_settings as check_settings
-from handgrad.training.settings_file import load_settings as load_settings
-from handgrad.training.settings_file import save_settings as save_settings
+from handgrad.training.settings import load_settings as load_settings
+from handgrad.training.settings import save_settings as save_settings

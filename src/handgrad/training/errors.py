@@ -26,3 +26,21 @@ def nearest(name: str, valid: Iterable[str]) -> str:
     if close := difflib.get_close_matches(name.lower(), valid, n=3):
         return f"Did you mean {' or '.join(map(repr, close))}?"
     return f"Valid are {', '.join(map(repr, valid)) or 'none'}."
+
+
+def shortened(value: object, length: int = 60) -> str:
+    """A value as an error message shows it: its repr, or the two ends of it.
+
+    Args:
+      value: what came.
+      length: the most characters to show.
+
+    Returns:
+      The text, however large the value is.
+    """
+    try:
+        text = repr(value)
+    except ValueError:  # Python prints no integer of more than 4,300 digits
+        return "an integer of thousands of digits"
+    half = length // 2 - 2
+    return text if len(text) <= length else f"{text[:half]} ... {text[-half:]}"

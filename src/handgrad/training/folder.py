@@ -88,8 +88,8 @@ def save_classifier(
         partial,
         **arrays,
         activation=np.array(activation, dtype=np.str_),
-        mean=data.mean,
-        scale=data.scale,
+        mean=data.scaling.shift,
+        scale=data.scaling.divisor,
         classes=np.array(data.classes, dtype=np.str_),
     )
     partial.replace(folder / "params.npz")

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 from rich.console import Console
 
-from handgrad.training.command_line import Command, parse
 from handgrad.training.errors import TrainingError
 from handgrad.training.report import seeds_table
 from handgrad.training.run import run
+from handgrad.training.settings.command_line import Command, parse
 
 INTERRUPTED = 130  # what a shell reports for a program that Ctrl-C ended
 

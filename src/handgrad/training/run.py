@@ -12,7 +12,7 @@ from sklearn.metrics import classification_report, confusion_matrix
 
 import handgrad
 from handgrad.training import pictures
-from handgrad.training.data import Dataset, load_data
+from handgrad.training.data import Dataset, load_data, scale
 from handgrad.training.fit import Start, check_first_batch, fit, prepare
 from handgrad.training.folder import (
     EpochRecord,
@@ -23,8 +23,7 @@ from handgrad.training.folder import (
 )
 from handgrad.training.interrupt import stop_requested
 from handgrad.training.report import class_table, epoch_progress
-from handgrad.training.settings import Settings, check_settings
-from handgrad.training.settings_file import save_settings
+from handgrad.training.settings import Settings, check_settings, save_settings
 
 ANSWER = "Interrupted: ending with this epoch. Ctrl-C again: at once."
 
@@ -45,7 +44,7 @@ def run(settings: Settings, root: Path, console: Console) -> dict[str, Any]:
       KeyboardInterrupt: at the second Ctrl-C; the first ends training with the epoch.
     """
     check_settings(settings)
-    data = load_data(settings.data, settings.seed)
+    data = _scaled(load_data(settings.data))
     start = prepare(settings, data)
     _print(console, _in_words(settings, data, start))
     _print(console, "Gradient by hand against jax.grad, first batch:")
@@ -67,6 +66,13 @@ def run(settings: Settings, root: Path, console: Console) -> dict[str, Any]:
     console.print(class_table(result["classes"]))
     _print(console, _ending(result, settings, folder))
     return result
+
+
+def _scaled(data: Dataset) -> Dataset:
+    train, validation, test = (
+        part._replace(x=scale(data.scaling, np.asarray(part.x))) for part in data[:3]
+    )
+    return data._replace(train=train, validation=validation, test=test)
 
 
 def _train(
@@ -113,7 +119,8 @@ def _test(
         zero_division=0,  # pyright: ignore[reportArgumentType]
     )
     assert isinstance(rows, dict)
-    pixels = (x * data.scale + data.mean).reshape(-1, *data.image_shape)
+    pixels = x * data.scaling.divisor + data.scaling.shift
+    pixels = pixels.reshape(len(x), *(data.image_shape or (1, -1)))
     _save(
         pictures.confusion_matrix(counts, data.classes), folder / "confusion_matrix.png"
     )

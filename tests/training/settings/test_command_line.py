@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 
 from handgrad.training import TrainingError, save_settings
-from handgrad.training.command_line import parse
 from handgrad.training.settings import (
     Data,
     Model,
@@ -15,6 +14,7 @@ from handgrad.training.settings import (
     Settings,
     Training,
 )
+from handgrad.training.settings.command_line import parse
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from handgrad.training import TrainingError
-from handgrad.training.idx import read_idx, read_idx_folder
+from handgrad.training.data.idx import read_idx, read_idx_folder
 
 IMAGES = np.arange(2 * 3 * 4, dtype="u1").reshape(2, 3, 4)
 LABELS = np.array([1, 0], dtype="u1")
@@ -60,13 +60,16 @@ def test_a_folder_is_read_under_every_spelling(
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "must begin with an IDX header"),
+        (b"", "that begins with an IDX header"),
         (b"\0\0\x08", "got the bytes 00 00 08."),
         (b"\0\1\x08\1" + bytes(4), "got the bytes 00 01 08 01."),
         (b"\0\0\x0a\1" + bytes(4), "a dtype of 0x08, 0x09, 0x0b, 0x0c, 0x0d, 0x0e)"),
-        (b"\0\0\x08\0", "must state 1 or more dimensions"),
+        (b"\0\0\x08\0", "that states 1 to 4 dimensions"),
         (b"\0\0\x08\2" + bytes(7), "got a header of 11 bytes for 2. Is the file"),
-        (VECTOR[:-1], "must hold 3 bytes after its header, for shape (3,), got 2. Is"),
+        (
+            VECTOR[:-1],
+            "holds 3 bytes (1 or more) after its header, for shape (3,), got 2.",
+        ),
         (VECTOR + b"d", "got 4. Is the file whole?"),
     ],
 )
@@ -75,21 +78,29 @@ def test_a_broken_file_is_refused(tmp_path: Path, content: bytes, message: str) 
     path.write_bytes(content)
     with pytest.raises(TrainingError) as refused:
         read_idx(path)
-    assert f"`data.path` file {path} " in str(refused.value)
+    assert f"`data.path` {path} must be a file that " in str(refused.value)
     assert message in str(refused.value)
 
 
-@pytest.mark.parametrize("content", [b"plain", gzip.compress(VECTOR, mtime=0)[:-9]])
-def test_a_broken_gzip_is_refused(tmp_path: Path, content: bytes) -> None:
+def test_a_broken_gzip_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "file.gz"
-    path.write_bytes(content)
-    with pytest.raises(TrainingError, match=r"file.gz cannot be read: .*whole\?"):
+    path.write_bytes(gzip.compress(VECTOR, mtime=0)[:-9])
+    with pytest.raises(TrainingError, match=r"file.gz .* can be read: .*whole\?"):
         read_idx(path)
 
 
+@pytest.mark.parametrize("zipped", [False, True])
+@pytest.mark.parametrize("name", ["file", "file.gz"])
+def test_gzip_is_told_by_content(tmp_path: Path, zipped: bool, name: str) -> None:
+    path = tmp_path / name
+    path.write_bytes(gzip.compress(VECTOR) if zipped else VECTOR)
+    assert read_idx(path).tolist() == [ord("a"), ord("b"), ord("c")]
+    assert isinstance(read_idx(path), np.memmap) != zipped
+
+
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match=f"found no folder at {tmp_path}/none."):
-        read_idx_folder(tmp_path / "none")
+    with pytest.raises(TrainingError, match=rf"`data.path` {tmp_path}/none must"):
+        read_idx_folder(tmp_path / "none" / "deeper")
 
 
 def test_a_missing_file_is_named_with_what_was_looked_for(
@@ -100,28 +111,32 @@ def test_a_missing_file_is_named_with_what_was_looked_for(
     with pytest.raises(TrainingError) as refused:
         read_idx_folder(tmp_path)
     assert str(refused.value) == (
-        f"`data.path` {tmp_path} must hold t10k-labels, found none of "
-        "t10k-labels-idx1-ubyte, t10k-labels-idx1-ubyte.gz, "
-        "t10k-labels.idx1-ubyte, t10k-labels.idx1-ubyte.gz."
+        f"`data.path` {tmp_path} must hold test-labels, found "
+        "t10k-images-idx3-ubyte, train-images-idx3-ubyte, train-labels-idx1-ubyte. "
+        "Its name must be like train-images-idx3-ubyte, with .gz or without."
     )
 
 
 @pytest.mark.parametrize(
     ("name", "array", "message"),
     [
-        ("train-images-idx3", IMAGES[:, :0], "(images, height, width), all positive"),
-        ("train-images-idx3", LABELS, "must have 3 dimensions (images, height, width)"),
+        ("train-images-idx3", IMAGES[:, :0], "holds 0 bytes (1 or more) after its"),
+        ("train-images-idx3", LABELS, "of 3 dimensions (images, height, width), got"),
         (
             "train-labels-idx1",
             IMAGES,
-            "must hold integers in 1 dimension, got uint8 of",
+            "of integers in 1 dimension, got uint8 of",
         ),
         (
             "train-labels-idx1",
             LABELS.astype(">f4"),
-            "must hold integers in 1 dimension",
+            "of integers in 1 dimension",
         ),
-        ("train-labels-idx1", LABELS[:1], "one label per image, got 2 in train-images"),
+        (
+            "train-labels-idx1",
+            LABELS[:1],
+            "one label per image, got 1 for the 2 images",
+        ),
         ("t10k-images-idx3", IMAGES[:, :2], "got (3, 4) for training and (2, 4) for"),
     ],
 )
@@ -141,7 +156,7 @@ def test_files_that_do_not_fit_each_other_are_refused(
 
 
 def test_the_files_of_mnist() -> None:
-    folder = Path(__file__).parents[3] / "shared" / "data" / "mnist"
+    folder = Path(__file__).parents[4] / "shared" / "data" / "mnist"
     if not folder.is_dir():
         pytest.skip("the four files of MNIST are not beside the checkout")
     files = read_idx_folder(folder)

@@ -16,7 +16,7 @@ from handgrad.training import (
 )
 from handgrad.training.settings import Data, Model, Optimizer, Schedule, Training
 
-CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.toml"))
+CONFIGS = sorted((Path(__file__).parents[3] / "configs").glob("*.toml"))
 MINIMAL = """
 name = "minimal"
 [data]
@@ -112,7 +112,7 @@ def test_what_is_written_reads_back_equal(
         ),
         ("[model]", "[modle]", "`modle` in {path} is not a setting. The nearest valid"),
         ("epochs = 1", "", "`training.epochs` is missing from {path}: add an integer."),
-        ('source = "digits"', "", "is missing from {path}: add 'digits' or 'idx'."),
+        ('source = "digits"', "", "is missing from {path}: add a string."),
         ("[training]", "", "`optimizer.epochs` in {path} is not a setting."),
         (
             "[training]\nepochs = 1\nbatch_size = 16",
@@ -127,14 +127,23 @@ def test_what_is_written_reads_back_equal(
         ("epochs = 1", "epochs = true", "must be an integer, got True."),
         ("rate = 1", "rate = '1'", "must be a number, got '1'."),
         ("rate = 1", "rate = false", "must be a number, got False."),
-        ("[8, 4]", "8", "`model.hidden` in {path} must be a list, each item an inte"),
-        ("[8, 4]", "[8, 'x']", "must be a list, each item an integer, got [8, 'x']."),
+        ("[8, 4]", "8", "`model.hidden` in {path} must be a list, got 8."),
+        (
+            "[8, 4]",
+            "[8, 'x']",
+            "`model.hidden[1]` in {path} must be an integer, got 'x'.",
+        ),
         (
             "[8, 4]",
             "[8]\nactivation = [1]",
-            "must be a string or a list, each item a string, got [1].",
+            "`model.activation[0]` in {path} must be a string, got 1.",
         ),
-        ('"digits"', '"digit"', "must be 'digits' or 'idx', got 'digit'."),
+        (
+            '"digits"',
+            '"digits"\nscaling = "feature"',
+            "must be 'standard' or 'global' or 'minmax' or 'robust' or 'constant' or "
+            "'none', got 'feature'.",
+        ),
         ('name = "adam"', "name = 3", "`optimizer.name` in {path} must be a string"),
         ('"minimal"', '"minimal"\nseed = "0"', "`seed` in {path} must be an integer"),
         ("[data]", "data = 3\n[d]", "is not a setting. The nearest valid key"),

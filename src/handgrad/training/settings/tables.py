@@ -1,0 +1,177 @@
+"""What a run is made of: one frozen dataclass per table of the TOML file.
+
+A field without a default must be in the file. The docstring under a field is its help
+on the command line.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+
+@dataclass(frozen=True)
+class Data:
+    """Which samples, how they are split, how they are scaled."""
+
+    source: str
+    """digits, iris, wine, breast_cancer (scikit-learn's); idx, npz, npy, csv (files);
+    or openml:NAME."""
+    path: str = ""
+    """The file, or for idx and npy the folder, of the samples."""
+    test_path: str = ""
+    """A file of the same kind that holds the test samples."""
+    validation_path: str = ""
+    """A file of the same kind that holds the validation samples."""
+    test: float | None = None
+    """Share of all samples held out for the test, 0 for none: 0.2 unless the source
+    brings test samples of its own, which leave no share to choose."""
+    validation: float | None = None
+    """Share of the remaining samples held out for validation, 0 for none: 0.1 unless
+    validation_path is given."""
+    split_seed: int = 0
+    """Drives the split alone."""
+    scaling: Literal["standard", "global", "minmax", "robust", "constant", "none"] = (
+        "standard"
+    )
+    """By the training part. standard: mean 0 and variance 1 per feature; global: over
+    all entries; minmax: 0 to 1 per feature; robust: median 0 and quartiles 1 apart,
+    with outliers clipped smoothly below 3; constant: divided by divisor."""
+    divisor: float = 0.0
+    """What scaling = constant divides by, such as 255."""
+    label: int | str | None = None
+    """Label column of a CSV file, by name or by position from 0 (-1: the last); the
+    last unless given."""
+    header: Literal["auto", "yes", "no"] = "auto"
+    """Whether a CSV file begins with names; auto: if no field of its first row is a
+    number."""
+    ignored: tuple[str, ...] = ()
+    """Columns of a table (a CSV file, or openml) that are left out, by name."""
+    categorical: tuple[str, ...] = ()
+    """Columns of a table that hold categories, by name, to be one-hot encoded; *: all
+    that hold text. Text elsewhere is refused."""
+    missing: Literal["refuse", "mean", "median", "most_frequent"] = "refuse"
+    """What takes the place of a missing number in a table, from the training part."""
+    classes: tuple[str, ...] = ()
+    """Names of the classes, in order: of the labels 0, 1, ...; where labels are text,
+    that text."""
+    stream: Literal["auto", "on", "off"] = "auto"
+    """Whether the training part is read from the disk in every epoch; auto: if it takes
+    more than a quarter of the memory."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """The network between the features and the classes."""
+
+    hidden: tuple[int, ...]
+    """Units of each hidden layer; none of them is softmax regression."""
+    activation: str | tuple[str, ...] = "relu"
+    """Hidden activation: one name, or one per hidden layer."""
+    input_dropout: float = 0.0
+    """Probability that a feature is dropped in training."""
+    hidden_dropout: float = 0.0
+    """Probability that a hidden unit is dropped in training."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """What the network computes in; its parameters are float32."""
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How the learning rate moves."""
+
+    name: str = "constant_schedule"
+    """Any of optax.schedules, by its name."""
+    arguments: dict[str, Any] = field(default_factory=dict)
+    """Its arguments by name; --optimizer.schedule.arguments.NAME VALUE sets one."""
+    warmup_steps: int = 0
+    """Steps in which the learning rate rises from 0, before the schedule begins."""
+    epochs: int = 0
+    """Its length; 0: training.epochs."""
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    """What turns gradients into updates."""
+
+    name: str
+    """Any of optax or optax.contrib that takes a learning rate, by its name."""
+    learning_rate: float
+    """The learning rate, per step; its peak under a schedule."""
+    arguments: dict[str, Any] = field(default_factory=dict)
+    """Its other arguments by name; --optimizer.arguments.NAME VALUE sets one. Another
+    optimiser drops those in the file, another schedule likewise."""
+    schedule: Schedule = field(default_factory=Schedule)
+    weight_decay: float = 0.0
+    """Decay of the weights, not of the biases, times the learning rate."""
+    clip_norm: float = 0.0
+    """Largest norm of a step's gradient over all parameters; 0: any."""
+    clip_samples: float = 0.0
+    """Largest norm of one sample's gradient; 0: any."""
+    accumulate: int = 1
+    """Minibatches whose gradients make one update."""
+    average: float = 0.0
+    """Decay of an exponential moving average of the parameters, which then predicts; 0:
+    none."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """How long, in which batches, towards which objective."""
+
+    epochs: int
+    """Passes over the training part."""
+    batch_size: int
+    """Samples per step; the last batch of an epoch may be shorter."""
+    label_smoothing: float = 0.0
+    """Probability spread evenly over all classes."""
+    class_weights: Literal["none", "balanced"] = "none"
+    """balanced: every class weighs the same in sum, however many samples it has."""
+    patience: int = 0
+    """Epochs without a lower validation loss after which training ends; 0: never."""
+    min_change: float = 0.0
+    """By how much the validation loss must fall to count as lower."""
+    check: Literal["off", "once", "always"] = "once"
+    """When gradients are compared with jax.grad first; once: for a network that has not
+    been compared before."""
+    chunk_steps: int = 0
+    """Steps per compiled call; 0: chosen by their time."""
+
+
+@dataclass(frozen=True)
+class Records:
+    """What is kept of a run, and how often."""
+
+    checkpoint_epochs: int = 1
+    """Epochs between checkpoints."""
+    checkpoint_seconds: float = 30.0
+    """Seconds between checkpoints within an epoch."""
+    keep: int = 2
+    """How many checkpoints are kept beside the best."""
+    tensorboard: bool = False
+    """Whether scalars are written for TensorBoard too."""
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Many networks at once."""
+
+    seeds: int = 1
+    """Networks per combination of values, with seed, seed + 1, ..."""
+    values: dict[str, list[float]] = field(default_factory=dict)
+    """Values of numeric settings by their dotted keys; --sweep.values.KEY VALUES sets
+    those of one."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that decides the result of a run."""
+
+    name: str
+    """The run's name: its files go to runs/NAME/."""
+    data: Data
+    model: Model
+    optimizer: Optimizer
+    training: Training
+    seed: int = 0
+    """Drives the initial parameters, the shuffling and the dropout."""
+    records: Records = field(default_factory=Records)
+    sweep: Sweep = field(default_factory=Sweep)
