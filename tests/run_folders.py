@@ -75,12 +75,12 @@ def records(losses: Sequence[float]) -> list[metrics.EpochRecord]:
     ]
 
 
-def samples(features: int, classes: int, count: int = 60) -> predictions.Samples:
+def samples(features: int, classes: int, count: int = 60) -> predictions.Examples:
     """Every class has samples; rows are not the positions."""
     random = np.random.default_rng(1)
     x = random.normal(size=(count, features)).astype(np.float32)
     y = (np.arange(count) % classes).astype(np.int32)
-    return predictions.Samples(x, y, np.arange(count) + 1000)
+    return predictions.Examples(x, y, np.arange(count) + 1000)
 
 
 def write_run(

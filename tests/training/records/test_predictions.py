@@ -9,8 +9,8 @@ from run_folders import classifier, samples
 from handgrad.training import TrainingError
 from handgrad.training.records.predictions import (
     MOST_MISTAKES,
+    Examples,
     Predictions,
-    Samples,
     load_predictions,
     predict,
     save_predictions,
@@ -62,7 +62,7 @@ def test_predictions_read_back(tmp_path: Path, found: Predictions) -> None:
 
 
 def test_no_sample_and_no_mistake(tmp_path: Path) -> None:
-    empty = Samples(np.zeros((0, 6)), np.zeros(0, int), np.zeros(0, int))
+    empty = Examples(np.zeros((0, 6)), np.zeros(0, int), np.zeros(0, int))
     found = predict(classifier(), {"test": empty})
     save_predictions(tmp_path / "p.npz", found)
     assert len(load_predictions(tmp_path / "p.npz").of("test").mistakes) == 0

@@ -16,8 +16,8 @@ from handgrad.training.errors import TrainingError
 from handgrad.training.records.files import replace_file
 from handgrad.training.records.predictions import (
     PREDICTIONS,
+    Examples,
     Predictions,
-    Samples,
     load_predictions,
     predict,
 )
@@ -79,7 +79,7 @@ def _predictions(command: Evaluate) -> Predictions:
             f"`file` must hold samples with labels, got {command.file}. Say which "
             "column they are with --label, by name or by position."
         )
-    samples = Samples(x, label_numbers(y, model.classes), np.arange(len(x)))
+    samples = Examples(x, label_numbers(y, model.classes), np.arange(len(x)))
     return predict(model, {command.file.name: samples})
 
 

@@ -15,8 +15,8 @@ PREDICTIONS = "predictions.npz"
 MOST_MISTAKES = 30
 
 
-class Samples(NamedTuple):
-    """Samples as they came, with where they came from."""
+class Examples(NamedTuple):
+    """Examples as they came, with where they came from."""
 
     x: np.ndarray  # (m, n_0), not scaled
     y: np.ndarray  # (m,), integers 0 ... C-1
@@ -51,7 +51,7 @@ class Predictions(NamedTuple):
         )
 
 
-def predict(model: Classifier, parts: Mapping[str, Samples]) -> Predictions:
+def predict(model: Classifier, parts: Mapping[str, Examples]) -> Predictions:
     """The predictions of a classifier for the parts of a data set.
 
     Args:
@@ -73,7 +73,7 @@ def predict(model: Classifier, parts: Mapping[str, Samples]) -> Predictions:
     return Predictions(classes=found[0].classes, **joined)
 
 
-def _predict_part(model: Classifier, name: str, samples: Samples) -> Predictions:
+def _predict_part(model: Classifier, name: str, samples: Examples) -> Predictions:
     probabilities = model.predict_proba(samples.x)
     mistakes = worst_mistakes(samples.y, probabilities)
     features = layer_sizes(model.params)[0]
