@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from handgrad.network import as_params
+from handgrad.training.data.scaling import Scaling
 from handgrad.training.records import metrics, model, predictions
-from handgrad.training.records.scaling import Scaling
 
 SETTINGS = """\
 name = "{name}"

@@ -24,9 +24,9 @@ FOLDERS_OF_GRADCHECK = {
 }
 """What each may import of the room beside itself."""
 FOLDERS_OF_TRAINING = {
-    "records": {"errors"},
+    "records": {"errors", "data"},
     "views": {"records", "errors"},
-    "commands": {"records", "views", "errors"},
+    "commands": {"records", "views", "errors", "data"},
 }
 """Likewise: what is shown is made of the records alone."""
 

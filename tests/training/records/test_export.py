@@ -12,10 +12,10 @@ from run_folders import classifier
 
 import handgrad
 from handgrad.training import TrainingError
+from handgrad.training.data.scaling import Scaling
 from handgrad.training.records.export import PLATFORMS, export_model
 from handgrad.training.records.model import Classifier
 from handgrad.training.records.onnx_graph import ACTIVATIONS, onnx_model
-from handgrad.training.records.scaling import Scaling
 
 SCALE = Scaling(np.arange(6, dtype=np.float32), np.full(6, 2, np.float32))
 CLIP = SCALE._replace(clip=np.float32(3))

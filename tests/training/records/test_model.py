@@ -17,9 +17,9 @@ from run_folders import classifier
 
 import handgrad
 from handgrad.training import TrainingError
+from handgrad.training.data.scaling import Scaling
 from handgrad.training.records import model as saved
 from handgrad.training.records.model import load_model, save_model
-from handgrad.training.records.scaling import Scaling
 
 CLIPPED = Scaling(
     np.arange(6, dtype=np.float32), np.full(6, 2, np.float32), np.float32(3)

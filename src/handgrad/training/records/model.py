@@ -14,9 +14,9 @@ import safetensors.numpy
 import handgrad
 from handgrad.network import Params, as_params
 from handgrad.network.activations import resolve_activations
+from handgrad.training.data.scaling import Scaling, scale
 from handgrad.training.errors import TrainingError
 from handgrad.training.records.files import replace_file
-from handgrad.training.records.scaling import Scaling, scale
 
 FORMAT, VERSION = "handgrad.classifier", 1
 MODEL = "model.safetensors"
