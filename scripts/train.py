@@ -7,7 +7,7 @@ python scripts/train.py configs/digits.toml --help
 
 import sys
 
-from handgrad.training import main
+from handgrad.training.commands.train import main
 
 if __name__ == "__main__":
     sys.exit(main())

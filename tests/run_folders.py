@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from handgrad.network import as_params
-from handgrad.training.data.scaling import Scaling
+from handgrad.training.data import Scaling
 from handgrad.training.records import metrics, model, predictions
 
 SETTINGS = """\
@@ -69,7 +69,6 @@ def records(losses: Sequence[float]) -> list[metrics.EpochRecord]:
             validation_loss=loss,
             validation_accuracy=0.8,
             learning_rate=1e-3,
-            seconds=0.25,
         )
         for epoch, loss in enumerate(losses, start=1)
     ]

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from load_script import load_script
 
-import handgrad.training
 from handgrad import command
+from handgrad.training.commands import train
 
 ROOT = Path(__file__).parents[1]
 DIGITS = str(ROOT / "configs" / "digits.toml")
@@ -108,7 +108,7 @@ def test_train_is_the_script(
     by_command = command.main(["train", *arguments]), capsys.readouterr()
     monkeypatch.setattr(sys, "argv", ["train", *arguments])
     script = load_script("train").main
-    assert script is handgrad.training.main
+    assert script is train.main
     assert (script(), capsys.readouterr()) == by_command
     assert by_command[0] == 1
     assert "adamm" in "".join(by_command[1])

@@ -9,6 +9,7 @@ What a subcommand needs is imported when it is called, so all else works without
 import argparse
 import sys
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from importlib.metadata import version
 
 Subcommand = Callable[[Sequence[str]], int]
@@ -34,42 +35,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     return parser.error(f"the command must come first, got {' '.join(arguments)!r}")
 
 
-def _train(arguments: Sequence[str]) -> int:
-    from handgrad.training import main
+def _lazily(module: str, function: str = "main") -> Subcommand:
+    """A command that is imported when it is called."""
 
-    return main(arguments)
+    def call(arguments: Sequence[str]) -> int:
+        found = import_module(f"handgrad.training.commands.{module}")
+        return getattr(found, function)(arguments)
 
-
-def _predict(arguments: Sequence[str]) -> int:
-    from handgrad.training.commands.predict import main
-
-    return main(arguments)
-
-
-def _evaluate(arguments: Sequence[str]) -> int:
-    from handgrad.training.commands.evaluate import main
-
-    return main(arguments)
-
-
-def _report(arguments: Sequence[str]) -> int:
-    from handgrad.training.commands.report import main
-
-    return main(arguments)
-
-
-def _export(arguments: Sequence[str]) -> int:
-    from handgrad.training.commands.export import main
-
-    return main(arguments)
+    return call
 
 
 SUBCOMMANDS: dict[str, tuple[Subcommand, str, str]] = {
-    "train": (_train, "train", "train on a data set, as a settings file (TOML) says"),
-    "predict": (_predict, "train", "predict the samples of a file with a run's model"),
-    "evaluate": (_evaluate, "train", "scores of a run's model, by class"),
-    "report": (_report, "train", "an HTML page of one run or many"),
-    "export": (_export, "export", "a run's model as ONNX or a JAX program"),
+    "train": (_lazily("train"), "train", "train, as a settings file (TOML) says"),
+    "resume": (_lazily("train", "resume"), "train", "go on with an unfinished run"),
+    "predict": (_lazily("predict"), "train", "predict the samples of a file"),
+    "evaluate": (_lazily("evaluate"), "train", "say how good a trained model is"),
+    "report": (_lazily("report"), "train", "make an HTML page of one or more runs"),
+    "export": (_lazily("export"), "export", "write a model for another program"),
 }
 """Name -> what it calls, the extra that this needs, and what it does in a line."""
 

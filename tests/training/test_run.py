@@ -1,56 +1,167 @@
-"""The main job as a user starts it."""
+"""The main job as a user starts it, stops it, and starts it again."""
 
 import json
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-import jax
 import numpy as np
 import pytest
 
-from handgrad.training import load_classifier, main
-from handgrad.training.interrupt import stop_requested
-from handgrad.training.settings import load_settings
+from handgrad.training import load_settings
+from handgrad.training.commands.train import main, resume
+from handgrad.training.records.metrics import read_records
+from handgrad.training.records.model import load_model
 
 ROOT = Path(__file__).parents[2]
 DIGITS = str(ROOT / "configs" / "digits.toml")
 FILES = {
-    *("metrics.jsonl", "settings.toml", "result.json", "params.npz"),
-    *("learning_curves.png", "confusion_matrix.png", "mistakes.png"),
+    *("check.txt", "settings.toml", "status.json", "metrics.jsonl", "result.json"),
+    *("model.safetensors", "predictions.npz", "learning_curves.png", "mistakes.png"),
+    *("confusion_matrix.png", "calibration.png", "first_layer.png"),
 }
+SAME = FILES - {"status.json"}
 
 
-def test_the_main_job_writes_its_files_and_the_same_bits_again(
+def files(folder: Path) -> set[str]:
+    """What a run left, but for its checkpoints and its lock."""
+    return {path.name for path in folder.iterdir()} - {"checkpoints", ".lock"}
+
+
+def status(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / "status.json").read_text())
+
+
+def few(tmp_path: Path, *more: str) -> list[str]:
+    """Four epochs of digits."""
+    arguments = [DIGITS, "--runs", str(tmp_path), "--training.epochs", "4"]
+    return [*arguments, "--training.check", "off", *more]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that nothing disturbed."""
+    root = tmp_path_factory.mktemp("whole")
+    assert main(few(root)) == 0
+    return root / "digits"
+
+
+def test_a_run_leaves_everything_worth_keeping(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = [DIGITS, "--training.epochs", "2", "--runs", str(tmp_path)]
     assert main(arguments) == 0
     printed = capsys.readouterr().out
-    for part in ("gradient ok", "[2].bias", "epoch 2/2", "precision", "Test accuracy"):
+    for part in ("gradient ok", "[2].bias", "epoch 2/2", "precision", "test accuracy"):
         assert part in printed
-    again = [str(tmp_path / "digits" / "settings.toml"), "--runs", str(tmp_path)]
-    assert main(again) == 0
-    assert "digits.1" in capsys.readouterr().out
-    first, second = tmp_path / "digits.1", tmp_path / "digits"
-    assert {path.name for path in second.iterdir()} == FILES
-    with np.load(first / "params.npz") as a, np.load(second / "params.npz") as b:
-        for name in a.files:
-            np.testing.assert_array_equal(a[name], b[name])
-    result = json.loads((second / "result.json").read_text())
+    folder = tmp_path / "digits"
+    assert files(folder) == FILES
+    assert status(folder)["state"] == "done"
+    result = json.loads((folder / "result.json").read_text())
     assert result["test_samples"] == 360
     assert result["test_accuracy"] > 0.8
-    assert load_settings(second / "settings.toml").training.epochs == 2
+    assert result["best_epoch"] == 2
+    assert load_settings(folder / "settings.toml").training.epochs == 2
+
+
+def test_the_best_parameters_are_tested_and_saved(whole: Path) -> None:
+    records = read_records(whole)
+    best = min(records, key=lambda record: record.validation_loss)
+    result = json.loads((whole / "result.json").read_text())
+    assert result["best_epoch"] == best.epoch
+    assert result["validation_accuracy"] == pytest.approx(best.validation_accuracy)
+    assert result["validation_loss"] == pytest.approx(best.validation_loss, rel=1e-4)
+    predictions = np.load(whole / "predictions.npz")
+    assert set(predictions["part"]) == {"validation", "test"}
+    assert load_model(whole / "model.safetensors").classes == tuple("0123456789")
+
+
+def test_the_same_command_again_is_a_run_of_its_own(
+    whole: Path, tmp_path: Path
+) -> None:
+    """A finished run is never written again; and the same bits come."""
+    assert main(few(tmp_path)) == 0
+    first = {path.name: path.stat() for path in (tmp_path / "digits").iterdir()}
+    assert main(few(tmp_path, "--fresh")) == 0
+    again = tmp_path / "digits-2"
+    assert {path.name: path.stat() for path in (tmp_path / "digits").iterdir()} == first
+    for name in SAME - {"check.txt", "settings.toml"}:
+        assert (again / name).read_bytes() == (whole / name).read_bytes(), name
+
+
+def stopped_after(
+    monkeypatch: pytest.MonkeyPatch, records: int, act: Callable[[], None]
+) -> None:
+    """Act when so many epochs are recorded."""
+    from handgrad.training import run
+
+    real, seen = run.append_record, []
+
+    def append(folder: Path, record: Any) -> None:
+        real(folder, record)
+        seen.append(record)
+        if len(seen) == records:
+            act()
+
+    monkeypatch.setattr(run, "append_record", append)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_it_in_order_and_the_same_command_goes_on(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    with monkeypatch.context() as patch:
+        stopped_after(patch, 2, lambda: os.kill(os.getpid(), number))
+        assert main(few(tmp_path)) == 128 + number
+    folder = tmp_path / "digits"
+    assert status(folder)["state"] == "interrupted"
+    assert len(read_records(folder)) == 2
+    assert (folder / "model.safetensors").exists()
+    assert not (folder / "result.json").exists()
+    assert main(few(tmp_path)) == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["digits"]
+    for name in SAME - {"check.txt", "settings.toml"}:
+        assert (folder / name).read_bytes() == (whole / name).read_bytes(), name
+
+
+def test_resume_names_the_folder(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        stopped_after(patch, 1, lambda: os.kill(os.getpid(), signal.SIGINT))
+        main(few(tmp_path))
+    folder = tmp_path / "digits"
+    assert resume([str(folder)]) == 0
+    assert (folder / "metrics.jsonl").read_bytes() == (
+        whole / "metrics.jsonl"
+    ).read_bytes()
+
+
+def test_more_epochs_go_on_with_a_finished_run(whole: Path, tmp_path: Path) -> None:
+    """Where the schedule has a length of its own: as if they had been wanted at once."""
+    own = ["--optimizer.schedule.epochs", "4"]
+    assert main(few(tmp_path, *own, "--training.epochs", "3")) == 0
+    assert main(few(tmp_path, *own)) == 0
+    folder = tmp_path / "digits"
+    assert [path.name for path in tmp_path.iterdir()] == ["digits"]
+    for name in ("metrics.jsonl", "model.safetensors", "result.json"):
+        assert (folder / name).read_bytes() == (whole / name).read_bytes(), name
+
+
+def test_patience_ends_it(tmp_path: Path) -> None:
+    arguments = few(tmp_path, "--training.patience", "1", "--training.min-change", "9")
+    assert main(arguments) == 0
+    assert len(read_records(tmp_path / "digits")) == 2
 
 
 def test_several_seeds_are_summed_up(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    arguments = [DIGITS, "--training.epochs", "1", "--seeds", "2"]
-    assert main([*arguments, "--runs", str(tmp_path)]) == 0
+    assert main(few(tmp_path, "--seeds", "2", "--training.epochs", "1")) == 0
     assert "mean" in capsys.readouterr().out
     assert {path.name for path in tmp_path.iterdir()} == {
         "digits-seed0",
@@ -58,70 +169,105 @@ def test_several_seeds_are_summed_up(
     }
 
 
-def test_a_mistake_is_one_line_on_stderr(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+BAD = {
+    "optimizer argument": ["--optimizer.arguments.beta1", "0.9"],
+    "optimizer step": ["--optimizer.arguments.b1", "high"],
+    "unknown optimizer": ["--optimizer.name", "adm"],
+    "a share of nothing": ["--data.test", "0.0001"],
+    "width": ["--model.hidden", "0"],
+}
+
+
+@pytest.mark.parametrize("arguments", BAD.values(), ids=BAD)
+def test_a_mistake_is_one_line_and_leaves_nothing(
+    tmp_path: Path, arguments: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    config = tmp_path / "bad.toml"
-    text = Path(DIGITS).read_text("utf-8")
-    config.write_text(text.replace("batch_size", "batch_siz"), "utf-8")
-    assert main([str(config)]) == 1
+    assert main(few(tmp_path / "runs", *arguments)) == 1
     error = capsys.readouterr().err
-    assert error.startswith("error: `training.batch_siz` in ")
-    assert "`training.batch_size`" in error
+    assert error.startswith("error: `")
+    assert error.count("\n") == 1
+    assert not (tmp_path / "runs").exists()
 
 
-@pytest.fixture
-def usual_ctrl_c() -> Iterator[None]:
-    """A shell starts background jobs, and tests in them, with Ctrl-C ignored."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-@pytest.mark.usefixtures("usual_ctrl_c")
-def test_ctrl_c_asks_to_stop_and_a_second_one_stops(
-    capfd: pytest.CaptureFixture[str],
+@pytest.mark.parametrize(
+    ("how", "advice"),
+    [
+        (["--optimizer.arguments.b1", "nan"], "`optimizer.arguments`"),
+        (
+            ["--optimizer.name", "sgd", "--optimizer.learning-rate", "1e25"],
+            "lower `optimizer.learning_rate`",
+        ),
+    ],
+)
+def test_what_diverges_says_why_and_keeps_what_was_good(
+    tmp_path: Path,
+    how: list[str],
+    advice: str,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    with stop_requested("Stopping.") as stop:
-        assert not stop()
-        os.kill(os.getpid(), signal.SIGINT)
-        assert stop()
-        assert capfd.readouterr().err == "Stopping.\n"
-        with pytest.raises(KeyboardInterrupt):
-            os.kill(os.getpid(), signal.SIGINT)
-
-
-def test_what_diverges_leaves_the_last_good_parameters(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    # Epoch 1 is fine; from epoch 2 on the learning rate is a million.
-    arguments = [DIGITS, "--optimizer.name", "sgd", "--optimizer.learning-rate", "0.1"]
-    schedule = "--optimizer.schedule"
-    arguments += [f"{schedule}.name", "piecewise_constant_schedule"]
-    scales = "{ 21 = 1e30 }"
-    arguments += [f"{schedule}.arguments.boundaries_and_scales", scales]
-    assert main([*arguments, "--runs", str(tmp_path)]) == 1
-    assert "must stay finite" in capsys.readouterr().err
+    assert main(few(tmp_path, *how)) == 1
+    error = capsys.readouterr().err
+    assert "must stay finite" in error
+    assert advice in error
     folder = tmp_path / "digits"
-    epochs = (folder / "metrics.jsonl").read_text().count("\n")
-    assert epochs >= 1
-    model = load_classifier(folder / "params.npz")
-    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(model.params))
-    assert {path.name for path in folder.iterdir()} < FILES
+    assert status(folder)["state"] == "diverged"
+    assert len(read_records(folder)) == 1
+    assert not (folder / "model.safetensors").exists()
 
 
-def test_an_interrupted_script_keeps_what_there_is(tmp_path: Path) -> None:
-    command = [sys.executable, str(ROOT / "scripts" / "train.py"), DIGITS]
-    command += ["--training.epochs", "100000", "--runs", str(tmp_path)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+def test_a_vanished_folder_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "digits"
+    stopped_after(monkeypatch, 1, lambda: folder.rename(tmp_path / "gone") and None)
+    assert main(few(tmp_path)) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: No such file or directory: ")
+    assert str(folder) in error
+    assert error.count("\n") == 1
+
+
+def test_a_full_disk_is_one_line_and_the_last_checkpoint_is_whole(
+    whole: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def fill() -> None:
+        def full(_: int) -> None:
+            raise OSError(28, "No space left on device")
+
+        patch.setattr(os, "fsync", full)
+
+    with monkeypatch.context() as patch:
+        stopped_after(patch, 3, fill)
+        assert main(few(tmp_path)) == 1
+    assert capsys.readouterr().err.startswith("error: No space left on device")
+    assert main(few(tmp_path)) == 0
+    for name in ("metrics.jsonl", "model.safetensors", "result.json"):
+        found = (tmp_path / "digits" / name).read_bytes()
+        assert found == (whole / name).read_bytes(), name
+
+
+def test_a_closed_pipe_is_one_line() -> None:
+    """`handgrad train ... | head -1`."""
+    script = (
+        "import sys, tempfile\n"
+        "from handgrad.training.commands.train import main\n"
+        "with tempfile.TemporaryDirectory() as runs:\n"
+        f"    sys.exit(main([{DIGITS!r}, '--runs', runs, '--training.check', 'off',\n"
+        "                   '--training.epochs', '1']))"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", script],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
         assert process.stdout is not None
-        for line in process.stdout:
-            if line.startswith("epoch 1/"):
-                process.send_signal(signal.SIGINT)
-                break
-        rest = process.stdout.read()
-    assert process.returncode == 130
-    assert "what there is was kept" in rest
-    folder = tmp_path / "digits"
-    assert {path.name for path in folder.iterdir()} == FILES
-    assert json.loads((folder / "result.json").read_text())["interrupted"]
+        assert process.stderr is not None
+        process.stdout.readline()
+        process.stdout.close()
+        error = process.stderr.read()
+    assert process.returncode == 1
+    assert error == "error: standard output was closed before all was written.\n"

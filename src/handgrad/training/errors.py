@@ -12,6 +12,14 @@ class TrainingError(ValueError):
     """
 
 
+class Diverged(TrainingError):
+    """The loss is no longer finite; the record of the epoch has been yielded."""
+
+    def __init__(self, message: str, steps: int) -> None:
+        super().__init__(message)
+        self.steps = steps  # done when it was found
+
+
 def nearest(name: str, valid: Iterable[str]) -> str:
     """A hint for a misspelt name: the closest valid one, or all of them.
 

@@ -1,174 +1,299 @@
-"""A run: train by the settings, and leave everything worth keeping in runs/NAME/."""
+"""A run: train by the settings, and leave everything worth keeping in its folder."""
 
-import time
-from importlib.metadata import version
+import json
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from rich.console import Console
-from sklearn.metrics import classification_report, confusion_matrix
 
 import handgrad
-from handgrad.training import pictures
-from handgrad.training.data import Dataset, load_data, scale
-from handgrad.training.fit import Start, check_first_batch, fit, prepare
-from handgrad.training.folder import (
-    EpochRecord,
-    append_record,
-    make_folder,
-    save_classifier,
-    save_result,
+from handgrad.training.data import Dataset, fingerprint, load_data
+from handgrad.training.engine.best import Best, better, nothing_yet
+from handgrad.training.engine.check import check_first_gradient
+from handgrad.training.engine.diagnose import why_not_finite
+from handgrad.training.engine.fit import (
+    Progress,
+    Run,
+    compile_programs,
+    fit,
+    prepare,
+    prove,
+    start,
 )
-from handgrad.training.interrupt import stop_requested
-from handgrad.training.report import class_table, epoch_progress
-from handgrad.training.settings import Settings, check_settings, save_settings
+from handgrad.training.engine.order import steps_of
+from handgrad.training.engine.step import State
+from handgrad.training.errors import Diverged
+from handgrad.training.interrupt import requested
+from handgrad.training.records.checkpoints import Checkpointer
+from handgrad.training.records.files import replace_file
+from handgrad.training.records.folder import Claim, claim, reclaim, recorded
+from handgrad.training.records.metrics import append_record, truncate_records
+from handgrad.training.records.model import MODEL, Classifier, save_model
+from handgrad.training.records.predictions import (
+    PREDICTIONS,
+    Predictions,
+    Samples,
+    predict,
+    save_predictions,
+)
+from handgrad.training.records.run_records import read_run
+from handgrad.training.settings import Settings, Training, check_settings
+from handgrad.training.views.scores import accuracy, class_scores, loss
+from handgrad.training.views.terminal import class_table, training_progress
 
-ANSWER = "Interrupted: ending with this epoch. Ctrl-C again: at once."
+ANSWER = "Interrupted: ending with the steps in flight. Once more: at once."
 
 
-def run(settings: Settings, root: Path, console: Console) -> dict[str, Any]:
+class Outcome(NamedTuple):
+    """How a run ended."""
+
+    folder: Path
+    result: dict[str, Any] | None  # of result.json; None if it was stopped
+    signal: int | None = None  # that stopped it
+
+
+class Job(NamedTuple):
+    """What is decided before a folder is made."""
+
+    settings: Settings
+    data: Dataset
+    run: Run
+
+
+def train(
+    settings: Settings,
+    root: Path,
+    console: Any,
+    *,
+    resume: Path | None = None,
+    fresh: bool = False,
+) -> Outcome:
     """Check, train, test, and write the folder of the run.
 
     Args:
       settings: what to do.
-      root: the folder of runs. An earlier run of the same name in it is moved aside.
-      console: what to print to.
+      root: the folder of runs.
+      console: of rich, what to print to.
+      resume: the folder of an earlier run to go on in. Without it a run goes on where
+        an unfinished run of the same settings and data ended, in the folder of that.
+      fresh: whether to begin anew whatever there is.
 
     Returns:
-      What result.json holds.
+      Where everything is, and what result.json holds.
 
     Raises:
       TrainingError: for settings or data that cannot work, or training that diverges.
-      KeyboardInterrupt: at the second Ctrl-C; the first ends training with the epoch.
+      OSError: for what the disk or a folder refuses.
+      KeyboardInterrupt: at Ctrl-C before training begins or after it has ended.
     """
+    job = _job(settings)
+    data = fingerprint(job.data)
+    if resume:
+        claimed = reclaim(resume, settings, data)
+    else:
+        claimed = claim(root, settings, data, fresh=fresh)
+    _say(console, _in_words(job))
+    with recorded(claimed, jax.devices()[0].device_kind) as ends:
+        best, signal = _train(job, claimed, console)
+        model = _classifier(job, best.params)
+        save_model(claimed.folder / MODEL, model)
+        if signal:
+            ends("interrupted")
+            _say(console, f"{claimed.folder}: the same command goes on from here.")
+            return Outcome(claimed.folder, None, signal)
+        result = _results(job, best, model, claimed.folder, console)
+    return Outcome(claimed.folder, result)
+
+
+def _job(settings: Settings) -> Job:
+    """Settings, data and optimiser proven to fit; nothing is compiled or written."""
     check_settings(settings)
-    data = _scaled(load_data(settings.data))
-    start = prepare(settings, data)
-    _print(console, _in_words(settings, data, start))
-    _print(console, "Gradient by hand against jax.grad, first batch:")
-    _print(console, check_first_batch(settings, data, start))
-    folder, moved = make_folder(root, settings.name)
-    if moved:
-        _print(console, f"The earlier {folder} is now {moved}.")
-    save_settings(settings, folder / "settings.toml")
-    began = time.perf_counter()
-    params, records = _train(settings, data, start, folder, console)
-    seconds = time.perf_counter() - began
-    result = _test(settings, data, params, folder) | {
-        "epochs": len(records),
-        "interrupted": len(records) < settings.training.epochs,
-        "seconds": seconds,
+    data = load_data(settings.data)
+    run = prepare(settings, data)
+    prove(settings, data, run)
+    return Job(settings, data, run)
+
+
+def _train(job: Job, claimed: Claim, console: Any) -> tuple[Best, int | None]:
+    """Fit from the newest checkpoint to the end, or to a signal; what ends it leaves a
+    checkpoint that the next process goes on from."""
+    training, run = job.settings.training, job.run
+    per_epoch = steps_of(run.samples, run.batch_size)
+    checkpoint = Checkpointer(claimed.folder, job.settings.records, per_epoch)
+    state, best = _restored(job, checkpoint, console)
+    _check(job, claimed, state, console)
+    programs = compile_programs(run, state)
+    progresses = fit(
+        run,
+        programs,
+        state,
+        epochs=training.epochs,
+        chunk_steps=training.chunk_steps,
+    )
+    done = int(state.step)
+    with requested(ANSWER) as stop, _consumers(job, claimed, console, done) as tell:
+        if _waited(best, training):
+            return best, None
+        try:
+            for progress in progresses:
+                best = better(best, progress, training.min_change)
+                tell(progress)
+                signal = stop()
+                last = progress.last or _waited(best, training) or signal is not None
+                if progress.finite:
+                    tree = {"state": progress.state, "best": best}
+                    checkpoint(progress, tree, best=int(best.epoch), now=last)
+                if last:
+                    return best, signal
+        except Diverged as error:
+            state, _ = _restored(job, checkpoint, console)
+            why = why_not_finite(run, programs, state, error.steps)
+            raise Diverged(f"{error} {why}", error.steps) from error
+    return best, None
+
+
+def _restored(job: Job, checkpoint: Checkpointer, console: Any) -> tuple[State, Best]:
+    """State and best of the newest checkpoint, or those of the beginning."""
+    state = start(job.settings, job.data, job.run)
+    best = nothing_yet(state.params)
+    found = checkpoint.newest(
+        {"state": state, "best": best}, lambda text: _say(console, text)
+    )
+    if found is None:
+        return state, best
+    return jax.device_put(found["state"]), found["best"]
+
+
+def _check(job: Job, claimed: Claim, state: State, console: Any) -> None:
+    """The gradient check, as `training.check` wants it; its report is kept."""
+    how, path = job.settings.training.check, claimed.folder / "check.txt"
+    if how == "off" or (how == "once" and path.exists()):
+        return
+    report = check_first_gradient(job.run, state, job.data.train)
+    _say(console, f"Gradient by hand against jax.grad, first batch:\n{report}")
+    replace_file(path, f"{report}\n".encode())
+
+
+@contextmanager
+def _consumers(
+    job: Job, claimed: Claim, console: Any, done: int
+) -> Iterator[Callable[[Progress], None]]:
+    """Who is told of every chunk: metrics.jsonl, TensorBoard, the terminal."""
+    settings, folder = job.settings, claimed.folder
+    per_epoch = steps_of(job.run.samples, job.run.batch_size)
+    truncate_records(folder, done // per_epoch)
+    with ExitStack() as stack:
+        show = stack.enter_context(
+            training_progress(console, settings.training.epochs, per_epoch)
+        )
+        board = None
+        if settings.records.tensorboard:
+            from handgrad.training.views.tensorboard import tensorboard_writer
+
+            board = stack.enter_context(tensorboard_writer(folder, done // per_epoch))
+
+        def tell(progress: Progress) -> None:
+            if progress.record:
+                append_record(folder, progress.record)
+                if board:
+                    board(progress.record)
+            show(progress.steps, progress.record)
+
+        yield tell
+
+
+def _waited(best: Best, training: Training) -> bool:
+    return 0 < training.patience <= best.waited
+
+
+def _classifier(job: Job, params: handgrad.Params) -> Classifier:
+    data, table = job.data, job.data.table
+    return Classifier(
+        params,
+        job.settings.model.activation,
+        data.classes,
+        data.features,
+        data.image_shape,
+        data.scaling,
+        table.to_dict() if table else None,
+    )
+
+
+def _results(
+    job: Job, best: Best, model: Classifier, folder: Path, console: Any
+) -> dict[str, Any]:
+    """Predict what was held out and write what came of it; draw it last."""
+    predictions = predict(model, _held_out(job.data))
+    save_predictions(folder / PREDICTIONS, predictions)
+    result = {
+        "name": job.settings.name,
+        "seed": job.settings.seed,
+        "parameters": sum(leaf.size for leaf in jax.tree.leaves(model.params)),
+        "best_epoch": int(best.epoch),
+        **_figures(predictions, "validation"),
+        **_figures(predictions, "test"),
     }
-    save_result(folder, result)
-    _save(pictures.learning_curves(records), folder / "learning_curves.png")
-    console.print(class_table(result["classes"]))
-    _print(console, _ending(result, settings, folder))
+    text = json.dumps(result, indent=2, allow_nan=False)
+    replace_file(folder / "result.json", f"{text}\n".encode())
+    part = predictions.part[-1]
+    scores = class_scores(predictions.of(part))
+    console.print(class_table(scores, f"By class, {part} part"))
+    from handgrad.training.views.folder_pictures import write_pictures
+
+    write_pictures(read_run(folder))
+    _say(console, _ending(result, folder))
     return result
 
 
-def _scaled(data: Dataset) -> Dataset:
-    train, validation, test = (
-        part._replace(x=scale(data.scaling, np.asarray(part.x))) for part in data[:3]
-    )
-    return data._replace(train=train, validation=validation, test=test)
+def _held_out(data: Dataset) -> dict[str, Samples]:
+    """Validation and test samples; the training samples where there are neither."""
+    names = ("training", "validation", "test")
+    parts = {
+        name: Samples(np.asarray(part.x), part.y, rows)
+        for name, part, rows in zip(names, data[:3], data.rows, strict=True)
+        if len(part.y)
+    }
+    training = parts.pop("training")
+    return parts or {"training": training}
 
 
-def _train(
-    settings: Settings, data: Dataset, start: Start, folder: Path, console: Console
-) -> tuple[handgrad.Params, list[EpochRecord]]:
-    """Fit with progress and an ear for Ctrl-C; metrics and parameters are on disk after
-    every epoch, whatever ends the next."""
-    records: list[EpochRecord] = []
-
-    with (
-        epoch_progress(console, settings.training.epochs) as show,
-        stop_requested(ANSWER) as stop,
-    ):
-
-        def on_epoch(record: EpochRecord, params: handgrad.Params) -> None:
-            records.append(record)
-            append_record(folder, record)
-            save_classifier(folder, params, settings.model.activation, data)
-            show(record)
-
-        return fit(settings, data, start, on_epoch=on_epoch, stop=stop), records
-
-
-def _test(
-    settings: Settings, data: Dataset, params: handgrad.Params, folder: Path
-) -> dict[str, Any]:
-    """Predict the test part; draw the confusion matrix and the mistakes."""
-    x, y = data.test
-    activation = settings.model.activation
-    probabilities = np.asarray(
-        jax.jit(handgrad.predict_proba, static_argnames="activation")(
-            params, x, activation=activation
-        )
-    )
-    predicted = probabilities.argmax(axis=1)
-    labels = range(len(data.classes))
-    counts = confusion_matrix(y, predicted, labels=labels)
-    rows = classification_report(
-        y,
-        predicted,
-        labels=labels,
-        target_names=data.classes,
-        output_dict=True,
-        zero_division=0,  # pyright: ignore[reportArgumentType]
-    )
-    assert isinstance(rows, dict)
-    pixels = x * data.scaling.divisor + data.scaling.shift
-    pixels = pixels.reshape(len(x), *(data.image_shape or (1, -1)))
-    _save(
-        pictures.confusion_matrix(counts, data.classes), folder / "confusion_matrix.png"
-    )
-    _save(
-        pictures.mistakes(pixels, y, probabilities, data.classes),
-        folder / "mistakes.png",
-    )
+def _figures(predictions: Predictions, part: str) -> dict[str, Any]:
+    found = predictions.of(part)
+    if not len(found.true):
+        return {}
+    scores = class_scores(found)
     return {
-        "name": settings.name,
-        "seed": settings.seed,
-        "test_samples": len(y),
-        "test_accuracy": float(np.mean(predicted == y)),
-        "test_loss": float(handgrad.loss(params, x, y, activation=activation)),
-        "classes": {name: rows[name] for name in data.classes},
-        "versions": {name: version(name) for name in ("handgrad", "jax", "optax")},
-        "device": jax.devices()[0].device_kind,
+        f"{part}_samples": len(found.true),
+        f"{part}_accuracy": accuracy(found),
+        f"{part}_loss": loss(found),
+        f"{part}_classes": {score.name: score._asdict() for score in scores},
     }
 
 
-def _in_words(settings: Settings, data: Dataset, start: Start) -> str:
-    sizes = [len(part.y) for part in (data.train, data.validation, data.test)]
-    widths = (data.train.x.shape[1], *settings.model.hidden, len(data.classes))
-    parameters = sum(leaf.size for leaf in jax.tree.leaves(start.params))
+def _in_words(job: Job) -> str:
+    data = job.data
+    sizes = [len(part.y) for part in data[:3]]
+    widths = (data.train.x.shape[1], *job.settings.model.hidden, len(data.classes))
     return (
-        f"{settings.name}, seed {settings.seed}: {'-'.join(map(str, widths))} "
-        f"({parameters:,} parameters), {sizes[0]:,} training, {sizes[1]:,} validation "
+        f"{job.settings.name}, seed {job.settings.seed}: "
+        f"{'-'.join(map(str, widths))}, {sizes[0]:,} training, {sizes[1]:,} validation "
         f"and {sizes[2]:,} test samples, on {jax.devices()[0].device_kind}"
     )
 
 
-def _ending(result: dict[str, Any], settings: Settings, folder: Path) -> str:
-    interrupted = (
-        f"Interrupted after epoch {result['epochs']} of {settings.training.epochs}; "
-        "what there is was kept.\n"
+def _ending(result: dict[str, Any], folder: Path) -> str:
+    part = "test" if "test_accuracy" in result else "validation"
+    accuracy = result.get(f"{part}_accuracy")
+    tested = "" if accuracy is None else f"{part} accuracy {accuracy:.4f}, "
+    files = ", ".join(
+        sorted(path.name for path in folder.iterdir() if path.name[0] != ".")
     )
-    files = ", ".join(sorted(path.name for path in folder.iterdir()))
-    return (
-        f"{interrupted if result['interrupted'] else ''}"
-        f"Test accuracy {result['test_accuracy']:.4f} "
-        f"({result['test_samples']:,} samples), trained in {result['seconds']:.1f} s\n"
-        f"{folder}: {files}"
-    )
+    return f"{tested}best epoch {result['best_epoch']}\n{folder}: {files}"
 
 
-def _save(figure: pictures.Figure, path: Path) -> None:
-    figure.savefig(path, dpi=150)
-
-
-def _print(console: Console, text: str) -> None:
+def _say(console: Any, text: str) -> None:
     """Plain text: no markup, no wrapping of paths and tables."""
     console.print(text, markup=False, highlight=False, soft_wrap=True)

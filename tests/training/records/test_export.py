@@ -12,7 +12,7 @@ from run_folders import classifier
 
 import handgrad
 from handgrad.training import TrainingError
-from handgrad.training.data.scaling import Scaling
+from handgrad.training.data import Scaling
 from handgrad.training.records.export import PLATFORMS, export_model
 from handgrad.training.records.model import Classifier
 from handgrad.training.records.onnx_graph import ACTIVATIONS, onnx_model

@@ -23,7 +23,7 @@ from handgrad.training.records.metrics import (
 FIGURES = st.floats(width=64)
 
 
-@given(st.lists(st.tuples(*[FIGURES] * 7), max_size=3))
+@given(st.lists(st.tuples(*[FIGURES] * 6), max_size=3))
 def test_every_float_is_read_back(
     tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[float, ...]]
 ) -> None:

@@ -17,7 +17,7 @@ from run_folders import classifier
 
 import handgrad
 from handgrad.training import TrainingError
-from handgrad.training.data.scaling import Scaling
+from handgrad.training.data import Scaling
 from handgrad.training.records import model as saved
 from handgrad.training.records.model import load_model, save_model
 
@@ -173,16 +173,15 @@ def test_a_changed_byte_reads_or_is_refused(
 
 
 CHANGES = {
-    "version": ({"version": "2"}, {}),
-    "activation": ({}, {"activation": "rellu"}),
-    "count of activations": ({}, {"activation": ["relu", "relu"]}),
-    "classes": ({}, {"classes": ["a"]}),
-    "features": ({}, {"features": ["a"]}),
-    "image": ({}, {"image_shape": [5, 5]}),
-    "image of another kind": ({}, {"image_shape": 7}),
-    "no classes": ({}, {"classes": None}),
-    "rest": ({"rest": "[" * 100_000}, {}),
-    "rest of another kind": ({"rest": "7"}, {}),
+    "format": {"format": "pt"},
+    "version": {"version": 2},
+    "activation": {"activation": "rellu"},
+    "count of activations": {"activation": ["relu", "relu"]},
+    "classes": {"classes": ["a"]},
+    "features": {"features": ["a"]},
+    "image": {"image_shape": [5, 5]},
+    "image of another kind": {"image_shape": 7},
+    "no classes": {"classes": None},
 }
 
 
@@ -190,14 +189,24 @@ CHANGES = {
 def test_parts_that_do_not_fit_are_refused(
     tmp_path: Path, content: bytes, name: str
 ) -> None:
-    tensors = safetensors.numpy.load(content)
     path = tmp_path / "model"
     with safetensors.safe_open(path, framework="numpy") as file:
-        metadata = file.metadata()
-    outer, inner = CHANGES[name]
-    rest = json.dumps(json.loads(metadata["rest"]) | inner)
-    path.write_bytes(safetensors.numpy.save(tensors, metadata | {"rest": rest} | outer))
+        about = json.loads(file.metadata()["handgrad"])
+    _write(path, content, json.dumps(about | CHANGES[name]))
     _refused(path)
+
+
+@pytest.mark.parametrize("about", ["[" * 100_000, "7", "{", "[]", "null"])
+def test_metadata_of_another_kind_is_refused(
+    tmp_path: Path, content: bytes, about: str
+) -> None:
+    _write(tmp_path / "model", content, about)
+    _refused(tmp_path / "model")
+
+
+def _write(path: Path, content: bytes, about: str) -> None:
+    tensors = safetensors.numpy.load(content)
+    path.write_bytes(safetensors.numpy.save(tensors, {"handgrad": about}))
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable
 
 from handgrad.training.errors import TrainingError
+from handgrad.training.interrupt import Interrupted
 
 INTERRUPTED = 130  # what a shell reports for a program that Ctrl-C ended
 
@@ -17,7 +18,7 @@ def exit_code(work: Callable[[], int | None]) -> int:
 
     Returns:
       The exit code; 1 after an error that is the user's to put right, with one line on
-      stderr; 130 after Ctrl-C.
+      stderr; 128 and its number after a signal, as shells have it: 130 after Ctrl-C.
     """
     try:
         try:
@@ -33,6 +34,8 @@ def exit_code(work: Callable[[], int | None]) -> int:
     except OSError as error:
         where = f": {error.filename}" if error.filename else ""
         return _say(f"error: {error.strerror or error}{where}", 1)
+    except Interrupted as signal:
+        return _say(f"Interrupted by {signal}.", 128 + signal.number)
     except KeyboardInterrupt:
         return _say("Interrupted.", INTERRUPTED)
 

@@ -4,6 +4,7 @@ from handgrad.training.data.dataset import Dataset as Dataset
 from handgrad.training.data.dataset import Part as Part
 from handgrad.training.data.dataset import Samples as Samples
 from handgrad.training.data.dataset import Source as Source
+from handgrad.training.data.fingerprint import fingerprint as fingerprint
 from handgrad.training.data.load import load_data as load_data
 from handgrad.training.data.load import make_dataset as make_dataset
 from handgrad.training.data.on_disk import Rows as Rows

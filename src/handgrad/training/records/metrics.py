@@ -29,7 +29,6 @@ class EpochRecord:
     validation_loss: float
     validation_accuracy: float
     learning_rate: float  # of the epoch's last step
-    seconds: float  # of this epoch, compilation excluded
 
 
 _COUNTS = ("epoch", "steps")

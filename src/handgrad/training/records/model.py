@@ -14,7 +14,7 @@ import safetensors.numpy
 import handgrad
 from handgrad.network import Params, as_params
 from handgrad.network.activations import resolve_activations
-from handgrad.training.data.scaling import Scaling, scale
+from handgrad.training.data import Scaling, scale
 from handgrad.training.errors import TrainingError
 from handgrad.training.records.files import replace_file
 
@@ -117,15 +117,17 @@ def save_model(path: str | Path, model: Classifier) -> None:
             f"`activation` must be names of handgrad.ACTIVATIONS to be saved, got "
             f"{names!r}. Save the parameters yourself, or name an activation."
         )
-    rest = {
+    about = {
+        "format": FORMAT,
+        "version": VERSION,
         "activation": names,
         "classes": model.classes,
         "features": model.features,
         "image_shape": model.image_shape,
         "encoder": model.encoder,
     }
-    metadata = {"format": FORMAT, "version": str(VERSION), "rest": json.dumps(rest)}
-    content = safetensors.numpy.save(_tensors(model), metadata)
+    # One entry: of several, each process would write another order.
+    content = safetensors.numpy.save(_tensors(model), {"handgrad": json.dumps(about)})
     replace_file(path, content)
 
 
@@ -144,10 +146,10 @@ def load_model(path: str | Path) -> Classifier:
     """
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
-            metadata = file.metadata() or {}
-            _check_format(metadata)
+            about = json.loads((file.metadata() or {}).get("handgrad", "{}"))
+            _check_format(about)
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        return _model(tensors, json.loads(metadata["rest"]))
+        return _model(tensors, about)
     except OSError as error:
         reason = error.strerror or "no such file"
         raise TrainingError(
@@ -170,11 +172,11 @@ def _tensors(model: Classifier) -> dict[str, np.ndarray]:
     return {name: np.asarray(value, order="C") for name, value in arrays.items()}
 
 
-def _check_format(metadata: Mapping[str, str]) -> None:
-    kind, version = metadata.get("format"), metadata.get("version", "")
+def _check_format(about: Mapping[str, Any]) -> None:
+    kind, version = about.get("format"), about.get("version")
     if kind != FORMAT:
         raise ValueError(f"its format is {kind!r}, not {FORMAT!r}.")
-    if version != str(VERSION):
+    if version != VERSION:
         raise ValueError(
             f"its version is {version!r} and this handgrad reads {VERSION}. "
             "Read it with the handgrad that wrote it."

@@ -41,6 +41,11 @@ class Command:
     """Train this many times, with seed, seed + 1, ..., and print mean and spread."""
     runs: Path = Path("runs")
     """The folder that gets a folder per run."""
+    resume: Path | None = None
+    """Go on with the run in this folder; without it, with an unfinished run of the same
+    settings, where there is one."""
+    fresh: bool = False
+    """Begin anew in a new folder, whatever there is."""
 
 
 def parse(argv: Sequence[str]) -> Command:
@@ -133,7 +138,7 @@ def _written(value: Any) -> str:
 def _names() -> str:
     """The names that some settings take, for --help."""
     from handgrad.network import ACTIVATIONS
-    from handgrad.training.optimizer import optimizer_names, schedule_names
+    from handgrad.training.engine.optimizer import optimizer_names, schedule_names
 
     lists = (
         ("Activations", ACTIVATIONS),

@@ -74,7 +74,6 @@ def _run(name: str, run: RunRecords) -> dict[str, Any]:
     sizes = layer_sizes(run.model.params) if run.model else ()
     parameters = sum((a + 1) * b for a, b in zip(sizes, sizes[1:], strict=False))
     state = run.status.get("state", "unknown")
-    seconds = sum(record.seconds for record in run.epochs)
     return {
         "name": name,
         "state": state,
@@ -85,7 +84,7 @@ def _run(name: str, run: RunRecords) -> dict[str, Any]:
         "result": run.result,
         "network": "-".join(map(str, sizes)),
         "parameters": parameters or None,
-        "seconds": seconds,
+        "seconds": run.status.get("seconds"),
         "status": flat(run.status),
         "check": run.check,
         "tested": _tested(run),

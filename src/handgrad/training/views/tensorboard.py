@@ -14,7 +14,6 @@ _TAGS = {
     "train_accuracy": "accuracy/train",
     "validation_accuracy": "accuracy/validation",
     "learning_rate": "learning_rate",
-    "seconds": "seconds",
 }
 
 

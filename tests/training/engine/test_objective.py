@@ -10,32 +10,56 @@ import numpy as np
 import pytest
 
 import handgrad
-from handgrad.training import Dataset, Settings, TrainingError
-from handgrad.training.objective import (
+from handgrad.training import Settings
+from handgrad.training.engine.objective import (
     Objective,
-    check_gradient_by_hand,
     loss_arguments,
     make_objective,
+    value_and_gradient,
 )
 
-PLAIN = Objective("relu", (1.0, 1.0, 1.0), 0.0, 0.0, 0.0)
+PLAIN = Objective("relu", (1.0, 1.0, 1.0))
 PARAMS = handgrad.init(jax.random.key(0), (4, 5, 3))
 X = jax.random.normal(jax.random.key(1), (6, 4))
 Y = jnp.array([0, 1, 2, 0, 1, 0])
 KEY = jax.random.key(2)
 
 
+def objective_of(settings: Settings, counts: list[int], **training: Any) -> Objective:
+    made = replace(settings.training, **training)
+    return make_objective(settings.model, made, settings.optimizer, np.array(counts))
+
+
 def test_balanced_classes_weigh_the_same_in_sum(settings: Settings) -> None:
-    training = replace(settings.training, class_weights="balanced")
-    y = np.array([0, 0, 0, 2])
-    weights = make_objective(settings.model, training, y, classes=3).class_weights
+    found = objective_of(settings, [3, 0, 1], class_weights="balanced")
     # m / (C m_c) with m = 4 and C = 3; the class that is nowhere counts as one sample.
-    assert weights == pytest.approx((4 / 9, 4 / 3, 4 / 3))
+    assert found.class_weights == pytest.approx((4 / 9, 4 / 3, 4 / 3))
 
 
-def test_unweighted_classes_weigh_1(settings: Settings, data: Dataset) -> None:
-    objective = make_objective(settings.model, settings.training, data.train.y, 3)
-    assert objective == Objective("relu", (1.0, 1.0, 1.0), 0.0, 0.0, 0.0)
+def test_the_settings_are_in_the_objective(settings: Settings) -> None:
+    assert objective_of(settings, [3, 2, 1]) == PLAIN
+    model = replace(settings.model, input_dropout=0.1, hidden_dropout=0.2)
+    optimizer = replace(settings.optimizer, clip_samples=3.0)
+    settings = replace(
+        settings, model=replace(model, dtype="bfloat16"), optimizer=optimizer
+    )
+    assert objective_of(settings, [3, 2, 1], label_smoothing=0.3) == Objective(
+        "relu", (1.0, 1.0, 1.0), 0.3, 0.1, 0.2, 3.0, "bfloat16"
+    )
+
+
+def test_unbounded_samples_clip_nothing() -> None:
+    """A bound of 0 is none, also where it is traced, as in a sweep."""
+    arguments = loss_arguments(PLAIN, PARAMS, Y)
+    value = jax.jit(
+        lambda bound: value_and_gradient(
+            PLAIN._replace(clip_samples=bound), PARAMS, X, arguments
+        )
+    )
+    plain = value_and_gradient(PLAIN, PARAMS, X, arguments)
+    chex.assert_trees_all_close(value(0.0), plain, rtol=1e-5, atol=1e-6)
+    with pytest.raises(AssertionError):
+        chex.assert_trees_all_close(value(0.1), plain, rtol=1e-5, atol=1e-6)
 
 
 def test_the_plain_objective_is_the_mean_loss() -> None:
@@ -49,7 +73,7 @@ def test_the_plain_objective_is_the_mean_loss() -> None:
 def test_smoothing_weights_and_masks_are_those_of_the_network_room() -> None:
     objective = Objective("tanh", (1.0, 2.0, 3.0), 0.1, 0.2, 0.5)
     present = jnp.array([1.0, 1, 1, 1, 0, 0])
-    arguments = loss_arguments(objective, PARAMS, Y, present=present, key=KEY)
+    arguments = loss_arguments(objective, PARAMS, Y, weights=present, key=KEY)
     assert arguments["activation"] == "tanh"
     np.testing.assert_array_equal(arguments["weights"], [1, 2, 3, 1, 0, 0])
     np.testing.assert_array_equal(
@@ -63,7 +87,7 @@ def test_smoothing_weights_and_masks_are_those_of_the_network_room() -> None:
 
 def test_padded_rows_contribute_nothing() -> None:
     present = jnp.array([1.0, 1, 1, 1, 0, 0])
-    arguments = loss_arguments(PLAIN, PARAMS, Y, present=present)
+    arguments = loss_arguments(PLAIN, PARAMS, Y, weights=present)
     rubbish = X.at[4:].set(1e30)
     chex.assert_trees_all_equal(
         handgrad.value_and_grad(PARAMS, X, **arguments),
@@ -80,26 +104,3 @@ def test_autodiff_of_the_objective_gives_the_gradient_by_hand() -> None:
     )(PARAMS)
     assert twice == 2 * value
     chex.assert_trees_all_equal(grads, jax.tree.map(lambda g: 2 * g, by_hand))
-
-
-@pytest.mark.parametrize(
-    "objective",
-    [PLAIN, Objective(("gelu",), (1.0, 2.0, 3.0), 0.1, 0.2, 0.5)],
-    ids=["plain", "everything"],
-)
-def test_the_check_passes_and_names_every_leaf(objective: Objective) -> None:
-    arguments = loss_arguments(objective, PARAMS, Y, key=KEY)
-    report = check_gradient_by_hand(PARAMS, X, arguments)
-    for leaf in ("[0].weight", "[0].bias", "[1].weight", "[1].bias"):
-        assert leaf in report
-
-
-def test_a_wrong_gradient_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    def wrong(*args: Any, **options: Any) -> Any:
-        value, grads = right(*args, **options)
-        return value, jax.tree.map(lambda g: 1.01 * g, grads)
-
-    right = handgrad.value_and_grad
-    monkeypatch.setattr(handgrad, "value_and_grad", wrong)
-    with pytest.raises(TrainingError, match="`gradient` by hand must equal jax.grad"):
-        check_gradient_by_hand(PARAMS, X, loss_arguments(PLAIN, PARAMS, Y))

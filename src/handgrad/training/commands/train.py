@@ -1,0 +1,100 @@
+"""handgrad train and handgrad resume: a run by a settings file, or one that goes on."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+from rich.console import Console
+from tyro.conf import Positional
+
+from handgrad.training.commands.exit_code import exit_code
+from handgrad.training.errors import TrainingError
+from handgrad.training.interrupt import raised
+from handgrad.training.settings import Settings
+
+if TYPE_CHECKING:
+    from handgrad.training.run import Outcome
+
+
+@dataclass(frozen=True)
+class Resume:
+    """Go on with a run from its newest checkpoint."""
+
+    folder: Annotated[Path, Positional]
+    """The folder of the run."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Train as the command line says; the exit code."""
+    return exit_code(lambda: _train(argv))
+
+
+def resume(argv: Sequence[str] | None = None) -> int:
+    """Go on with the run in the folder that the command line names; the exit code."""
+    return exit_code(lambda: _resume(argv))
+
+
+def _train(argv: Sequence[str] | None) -> int:
+    with raised():
+        from handgrad.training.settings.command_line import parse
+
+        command = parse(sys.argv[1:] if argv is None else argv)
+        if command.resume and (command.seeds > 1 or command.fresh):
+            raise TrainingError(
+                "`resume` goes on with one run: leave out --seeds and --fresh."
+            )
+        outcomes: list[Outcome] = []
+        for settings in _of_seeds(command.settings, command.seeds):
+            outcomes.append(
+                _run(
+                    settings,
+                    command.runs,
+                    resume=command.resume,
+                    fresh=command.fresh,
+                )
+            )
+            if outcomes[-1].signal:
+                return 128 + outcomes[-1].signal
+        if len(outcomes) > 1:
+            from handgrad.training.views.seeds import seeds_table
+
+            Terminal().print(
+                seeds_table([each.result for each in outcomes if each.result])
+            )
+    return 0
+
+
+def _resume(argv: Sequence[str] | None) -> int:
+    with raised():
+        from handgrad.training.settings import load_settings
+
+        folder = tyro.cli(Resume, args=argv).folder
+        settings = load_settings(folder / "settings.toml")
+        signal = _run(settings, folder.parent, resume=folder).signal
+        return 128 + signal if signal else 0
+
+
+def _run(settings: Settings, root: Path, **how: Any) -> "Outcome":
+    from handgrad.training.run import train
+
+    return train(settings, root, Terminal(), **how)
+
+
+class Terminal(Console):
+    """A console that says where its output went, instead of ending the program."""
+
+    def on_broken_pipe(self) -> None:
+        """Rich calls this where BrokenPipeError is being handled."""
+        raise  # noqa: PLE0704
+
+
+def _of_seeds(settings: Settings, seeds: int) -> list[Settings]:
+    if seeds == 1:
+        return [settings]
+    return [
+        replace(settings, seed=seed, name=f"{settings.name}-seed{seed}")
+        for seed in range(settings.seed, settings.seed + seeds)
+    ]

@@ -1,0 +1,1 @@
+"""The loop: objective, optimiser, chunks of steps as programs, a fit that yields."""

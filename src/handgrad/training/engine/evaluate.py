@@ -1,0 +1,64 @@
+"""How good a network is on a part: plain negative log-likelihood and hits."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+import handgrad
+from handgrad.network.mlp import loss_of_logits
+from handgrad.training.data import Scaling, scale
+from handgrad.training.engine.objective import Objective, cast
+
+ROWS = 1024
+"""Samples whose activations are in memory at once."""
+
+
+class Score(NamedTuple):
+    """Over a part, without dropout, smoothing or class weights."""
+
+    loss: Any  # mean of l_i, in nats
+    accuracy: Any  # share of the samples that are classified right
+
+
+class Samples(NamedTuple):
+    """Features, labels and, where samples weigh differently, weights, on the device."""
+
+    x: Any  # (m, n_0), not scaled
+    y: Any  # (m,)
+    weights: Any = None  # (m,)
+
+
+def evaluate(
+    objective: Objective, scaling: Scaling, params: handgrad.Params, part: Samples
+) -> Score:
+    """The score of a network, `ROWS` samples at a time.
+
+    Args:
+      objective: of training; gives activation and dtype.
+      scaling: of the features.
+      params: the network.
+      part: of at least one sample.
+
+    Returns:
+      Scalars, float32.
+    """
+    samples, narrow = len(part.y), cast(params, objective.dtype)
+    rows = min(ROWS, samples)
+
+    def add(i: jax.Array, sums: jax.Array) -> jax.Array:
+        start = jnp.minimum(i * rows, samples - rows)  # the last block reaches back
+        x, y = (jax.lax.dynamic_slice_in_dim(each, start, rows) for each in part[:2])
+        weights = (start + jnp.arange(rows) >= i * rows).astype(jnp.float32)
+        if part.weights is not None:
+            own = jax.lax.dynamic_slice_in_dim(part.weights, start, rows)
+            weights = weights * own
+        x = scale(scaling, x).astype(objective.dtype)
+        logits = handgrad.forward(narrow, x, activation=objective.activation).logits
+        loss, weight = loss_of_logits(logits, y, weights), jnp.sum(weights)
+        hits = jnp.sum(weights * (jnp.argmax(logits, axis=1) == y))
+        return sums + jnp.stack([loss * weight, hits, weight])
+
+    blocks = -(-samples // rows)
+    loss, hits, weight = jax.lax.fori_loop(0, blocks, add, jnp.zeros(3))
+    return Score(loss / weight, hits / weight)

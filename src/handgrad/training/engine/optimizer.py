@@ -1,0 +1,274 @@
+"""Optimisers and schedules of Optax, by name and with arguments by name.
+
+What turns gradients into updates is a chain: clip the gradient, decay the weights where
+the optimiser does not do it itself, then the optimiser, its learning rate injected into
+its state; and around them the accumulation over minibatches.
+"""
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+import optax.contrib
+
+from handgrad.network import Layer, Params
+from handgrad.training.engine.order import Draw
+from handgrad.training.errors import TrainingError, nearest
+from handgrad.training.settings import Optimizer, Schedule
+
+_RATES = ("learning_rate", "max_learning_rate")
+_PEAKS = ("peak_value", "init_value", "value")
+_LENGTHS = ("decay_steps", "transition_steps")
+_DECAY_MASKS = ("weight_decay_mask", "mask")
+
+
+@cache
+def optimizer_names() -> dict[str, Callable[..., Any]]:
+    """Every public function of optax and optax.contrib that takes a learning rate, but
+    those that take per-sample gradients in the place of their mean (dpsgd)."""
+    return {
+        name: function
+        for module in (optax.contrib, optax)
+        for name, function in inspect.getmembers(module, inspect.isfunction)
+        if not name.startswith(("_", "scale_by_", "dpsgd"))
+        and any(rate in inspect.signature(function).parameters for rate in _RATES)
+    }
+
+
+@cache
+def schedule_names() -> dict[str, Callable[..., Any]]:
+    """Every public function of optax.schedules that makes a schedule from numbers."""
+    return {
+        name: function
+        for name, function in inspect.getmembers(optax.schedules, inspect.isfunction)
+        if not name.startswith(("_", "inject_", "join_"))
+    }
+
+
+def make_schedule(
+    settings: Schedule, peak: float | jax.Array, steps: int
+) -> optax.ScalarOrSchedule:
+    """The learning rate over a run.
+
+    Args:
+      settings: the table [optimizer.schedule]. With ``warmup_steps`` the rate rises
+        linearly from 0 to the first of the schedule, which has the rest of the steps.
+      peak: the learning rate. It becomes `peak_value`, beside which `init_value`
+        defaults to 0; without a `peak_value`, it becomes `init_value` or `value`.
+      steps: updates of the whole schedule; without the warm-up, the default of
+        `decay_steps` or `transition_steps`.
+
+    Returns:
+      ``peak`` itself if it is constant, otherwise step -> learning rate.
+
+    Raises:
+      TrainingError: for an unknown name or argument, or a missing argument.
+    """
+    key, warmup = "optimizer.schedule", settings.warmup_steps
+    if warmup and warmup >= steps:
+        raise TrainingError(
+            f"`{key}.warmup_steps` must be below the {steps} updates of the schedule, "
+            f"got {warmup}. Warm up for less, or train for more epochs."
+        )
+    function = _lookup(settings.name, schedule_names(), f"{key}.name")
+    if settings.name == "constant_schedule" and not settings.arguments:
+        schedule: Any = peak
+    else:
+        taken = inspect.signature(function).parameters
+        peak_name = next((name for name in _PEAKS if name in taken), None)
+        lengths = [name for name in _LENGTHS if name in taken]
+        defaults: dict[str, Any] = dict.fromkeys(lengths, steps - warmup)
+        if peak_name == "peak_value" and "init_value" in taken:
+            defaults["init_value"] = 0.0
+        peaks = {peak_name: peak} if peak_name else {}
+        schedule = _call(function, peaks, defaults, settings.arguments, key)
+    if not warmup:
+        return schedule
+    return lambda step: _warmed_up(schedule, warmup, step)
+
+
+def make_optimizer(
+    settings: Optimizer, steps: int, seed: int
+) -> optax.GradientTransformationExtraArgs:
+    """What the settings make of gradients.
+
+    Args:
+      settings: the table [optimizer]; its numbers may be traced.
+      steps: minibatches of the whole schedule.
+      seed: of the run, for optimisers that draw noise.
+
+    Returns:
+      The optimiser; `update` takes value=, grad=, value_fn= and obj_fn= besides, for
+      those that look at the objective.
+
+    Raises:
+      TrainingError: for an unknown name or argument, a missing argument, or a weight
+        decay that would reach the biases.
+    """
+    function = _lookup(settings.name, optimizer_names(), "optimizer.name")
+    taken = inspect.signature(function).parameters
+    updates = max(1, steps // settings.accumulate)
+    rate = make_schedule(settings.schedule, settings.learning_rate, updates)
+    rates = {name: rate for name in _RATES if name in taken}
+    defaults, in_front = _decay(settings, taken)
+    if "key" in taken:
+        defaults["key"] = jax.random.fold_in(jax.random.key(seed), Draw.NOISE)
+    inject = optax.inject_hyperparams(function, static_args=[*taken.keys() - rates])
+    optimizer = _call(
+        function, rates, defaults, settings.arguments, "optimizer", inject
+    )
+    if not _off(settings.clip_norm):
+        in_front = [optax.clip_by_global_norm(settings.clip_norm), *in_front]
+    chained = optax.chain(*in_front, optimizer) if in_front else optimizer
+    if settings.accumulate > 1:
+        chained = optax.MultiSteps(
+            chained, settings.accumulate
+        ).gradient_transformation()
+    return optax.with_extra_args_support(chained)
+
+
+def learning_rate(opt_state: optax.OptState) -> jax.Array:
+    """The rate of the last update, from the state of an optimiser made here."""
+    return next(
+        state.hyperparams[name]
+        for state in _states(opt_state, "hyperparams")
+        for name in _RATES
+        if name in state.hyperparams
+    )
+
+
+def evaluation_params(opt_state: optax.OptState, params: Params) -> Params:
+    """The parameters to predict with: those being trained, except under schedule-free
+    optimisers, which evaluate at an average kept in their state."""
+    for state in _states(opt_state, "z"):
+        if isinstance(state, optax.contrib.ScheduleFreeState):
+            return optax.contrib.schedule_free_eval_params(state, params)
+    return params
+
+
+def weights_alone(params: Params) -> Params:
+    """True for a weight and False for a bias, in the structure of the parameters."""
+    return tuple(Layer(True, False) for _ in params)  # pyright: ignore[reportArgumentType]
+
+
+def _states(tree: Any, attribute: str) -> list[Any]:
+    """The parts of an optimiser's state that have the attribute."""
+
+    def found(node: Any) -> bool:
+        return hasattr(node, attribute)
+
+    return [node for node in jax.tree.leaves(tree, is_leaf=found) if found(node)]
+
+
+def _warmed_up(schedule: Any, warmup: int, step: Any) -> jax.Array:
+    rate: Any = schedule if callable(schedule) else lambda _: schedule
+    first, after = rate(0), rate(step - warmup)
+    return jnp.where(step < warmup, first * (step + 1) / (warmup + 1), after)
+
+
+def _decay(
+    settings: Optimizer, taken: Mapping[str, inspect.Parameter]
+) -> tuple[dict[str, Any], list[optax.GradientTransformation]]:
+    """Arguments for an optimiser that decays weights itself; else what adds the decay
+    to the gradient in front of it, as an L2 penalty does."""
+    if not _off(settings.weight_decay) and "weight_decay" in settings.arguments:
+        raise TrainingError(
+            "`optimizer.arguments.weight_decay` must be left out beside "
+            "`optimizer.weight_decay`, which spares the biases."
+        )
+    mask = next((name for name in _DECAY_MASKS if name in taken), None)
+    if "weight_decay" in taken and mask:
+        defaults: dict[str, Any] = {mask: weights_alone}
+        if not _off(settings.weight_decay):
+            defaults["weight_decay"] = settings.weight_decay
+        return defaults, []
+    if _off(settings.weight_decay):
+        return {}, []
+    if "weight_decay" in taken:
+        raise TrainingError(
+            f"`optimizer.weight_decay` must be 0 for {settings.name}, which cannot "
+            f"leave the biases out, got {settings.weight_decay}. Use another optimiser, or "
+            "`optimizer.arguments.weight_decay`, which decays biases too."
+        )
+    return {}, [optax.add_decayed_weights(settings.weight_decay, weights_alone)]
+
+
+def _off(number: Any) -> bool:
+    return isinstance(number, (int, float)) and number == 0
+
+
+def _lookup(
+    name: str, functions: Mapping[str, Callable[..., Any]], key: str
+) -> Callable[..., Any]:
+    if name not in functions:
+        raise TrainingError(
+            f"`{key}` must be a function of Optax, got {name!r}. "
+            f"{nearest(name, functions)}"
+        )
+    return functions[name]
+
+
+def _call(
+    function: Callable[..., Any],
+    rates: dict[str, Any],
+    defaults: dict[str, Any],
+    given: dict[str, Any],
+    key: str,
+    make: Callable[..., Any] | None = None,
+) -> Any:
+    """Call with named arguments, after checking the names. ``rates`` are the arguments
+    that the learning rate of the settings makes; ``given`` may not hold them."""
+    parameters = inspect.signature(function).parameters
+    for name in given:
+        if name in rates:
+            raise TrainingError(
+                f"`{key}.arguments.{name}` must be left out: `optimizer.learning_rate` "
+                f"sets it. Got {given[name]!r}."
+            )
+        if name not in parameters:
+            raise TrainingError(
+                f"`{key}.arguments.{name}` is not an argument of {function.__name__}. "
+                f"{nearest(name, parameters)}"
+            )
+    chosen = {name: _value(value) for name, value in given.items()}
+    arguments = defaults | rates | chosen
+    missing = _missing(parameters.values(), arguments)
+    if missing:
+        raise TrainingError(
+            f"`{key}.arguments` must hold {', '.join(missing)} for "
+            f"{function.__name__}, got {', '.join(arguments) or 'none'}."
+        )
+    try:
+        made = function(**arguments)
+        return make(**arguments) if make else made
+    except Exception as error:
+        raise TrainingError(
+            f"`{key}.arguments` do not suit {function.__name__}: {error}"
+        ) from error
+
+
+def _missing(
+    parameters: Iterable[inspect.Parameter], arguments: dict[str, Any]
+) -> list[str]:
+    return [
+        parameter.name
+        for parameter in parameters
+        if parameter.default is parameter.empty and parameter.name not in arguments
+    ]
+
+
+def _value(value: Any) -> Any:
+    """TOML's lists and tables as Optax wants them: tuples, and integer keys
+    (boundaries_and_scales)."""
+    if isinstance(value, list):
+        return tuple(map(_value, value))
+    if isinstance(value, dict):
+        return {
+            int(key) if key.isdigit() else key: _value(item)
+            for key, item in value.items()
+        }
+    return value

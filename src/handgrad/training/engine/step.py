@@ -1,0 +1,161 @@
+"""One step, and a chunk of steps as one program."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, cast
+
+import jax
+import jax.numpy as jnp
+import optax
+
+import handgrad
+from handgrad.training.data import Scaling, scale
+from handgrad.training.engine.objective import (
+    Objective,
+    loss_arguments,
+    loss_by_hand,
+    off,
+    value_and_gradient,
+)
+from handgrad.training.engine.order import Draw
+
+
+class Sums(NamedTuple):
+    """Of the objective, over the steps of an epoch so far."""
+
+    loss: jax.Array  # sum_i w_i l_i, in nats
+    weight: jax.Array  # sum_i w_i
+
+
+class State(NamedTuple):
+    """All that the next step depends on besides the data, and nothing else."""
+
+    params: handgrad.Params
+    opt_state: optax.OptState
+    average: handgrad.Params | None  # of the parameters, where it is asked for
+    step: jax.Array  # int32: steps done
+    sums: Sums
+
+
+class Epoch(NamedTuple):
+    """The minibatches of an epoch as rows of samples that lie on the device."""
+
+    x: jax.Array  # (m, n_0), in the dtype of the file
+    y: jax.Array  # (m,), int32
+    weights: jax.Array | None  # (m,), of the samples; None for all 1
+    order: jax.Array  # (S, B), int32: which samples
+    present: jax.Array  # (S, B), float32: 1 for a sample, 0 for padding
+    first: Any  # int32: steps done before the epoch
+
+
+class Block(NamedTuple):
+    """K minibatches, as they come from a stream: arrays, or shapes of them."""
+
+    x: Any  # (K, B, n_0)
+    y: Any  # (K, B)
+    present: Any  # (K, B)
+    first: Any  # int32: steps done before the block
+
+
+class Step(NamedTuple):
+    """What a step is made of, beside the state and the minibatch."""
+
+    objective: Objective
+    optimizer: optax.GradientTransformationExtraArgs
+    scaling: Scaling
+    decay: Any  # of the moving average; 0 for none
+
+
+Chunk = Callable[[State, jax.Array, Epoch | Block, Any], State]
+
+
+def make_chunk(step: Step) -> Chunk:
+    """The program of the loop, to be compiled once with its state donated.
+
+    Args:
+      step: what every step is made of.
+
+    Returns:
+      (state, key, source, count) -> state, ``count`` steps later. ``key`` is the run's;
+      the number of the step is folded into it. How the steps are cut into chunks
+      leaves the result the same to the last bit.
+    """
+
+    def chunk(
+        state: State, key: jax.Array, source: Epoch | Block, count: jax.Array
+    ) -> State:
+        def body(_: jax.Array, state: State) -> State:
+            return take_step(step, state, key, *minibatch(source, state.step))
+
+        return jax.lax.fori_loop(0, count, body, state)
+
+    return chunk
+
+
+def minibatch(
+    source: Epoch | Block, step: jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Features (B, n_0), labels (B,) and weights (B,) of a step, 0 where padded."""
+    place = step - source.first
+    if isinstance(source, Block):
+        return source.x[place], source.y[place], source.present[place]
+    rows, weights = source.order[place], source.present[place]
+    if source.weights is not None:
+        weights = weights * source.weights[rows]
+    return source.x[rows], source.y[rows], weights
+
+
+def take_step(
+    step: Step,
+    state: State,
+    key: jax.Array,
+    x: jax.Array,
+    y: jax.Array,
+    weights: jax.Array,
+) -> State:
+    """One update by one minibatch."""
+    objective, params = step.objective, state.params
+    drops = not (off(objective.input_dropout) and off(objective.hidden_dropout))
+    key = jax.random.fold_in(jax.random.fold_in(key, Draw.MASKS), state.step)
+    arguments = loss_arguments(
+        objective, params, y, weights=weights, key=key if drops else None
+    )
+    x = scale(step.scaling, x)
+    value, grads = value_and_gradient(objective, params, x, arguments)
+
+    # L-BFGS differentiates the objective itself, and hands it an obj_fn as well.
+    def value_fn(params: handgrad.Params, obj_fn: object = None) -> jax.Array:
+        del obj_fn
+        return loss_by_hand(objective, params, x, arguments)
+
+    updates, opt_state = step.optimizer.update(
+        grads,
+        state.opt_state,
+        params,
+        value=value,
+        grad=grads,
+        value_fn=value_fn,
+        obj_fn=value_fn,
+    )
+    params = cast(handgrad.Params, optax.apply_updates(params, updates))
+    weight = jnp.sum(arguments["weights"])
+    return State(
+        params,
+        opt_state,
+        _average(step.decay, state, params),
+        state.step + 1,
+        Sums(state.sums.loss + value * weight, state.sums.weight + weight),
+    )
+
+
+def _average(
+    decay: Any, state: State, params: handgrad.Params
+) -> handgrad.Params | None:
+    """The moving average, in which the first steps weigh less and less than decay says:
+    the initial parameters are soon forgotten."""
+    if state.average is None:
+        return None
+    step = state.step.astype(jnp.float32)
+    kept = jnp.minimum(decay, (1 + step) / (10 + step))
+    return jax.tree.map(
+        lambda old, new: kept * old + (1 - kept) * new, state.average, params
+    )

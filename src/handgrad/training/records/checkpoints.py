@@ -1,0 +1,154 @@
+"""Checkpoints: all that the next step depends on, in files that are whole or not.
+
+A checkpoint is a safetensors file of the leaves of a tree, named by their paths, with a
+digest of its bytes. On one device that is all that Orbax would give, at a fraction of
+its import and writing time; a sharded state is Orbax's to keep.
+"""
+
+import hashlib
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from safetensors.numpy import load, save
+
+from handgrad.training.engine.fit import Progress
+from handgrad.training.records.files import replace_file
+from handgrad.training.settings import Records
+
+FOLDER = "checkpoints"
+_MAGIC = b"handgrad checkpoint 1\n"
+_DIGEST = 32
+
+
+class Unreadable(Exception):
+    """A checkpoint that is truncated, corrupted or of another run."""
+
+
+class Checkpointer:
+    """Writes the checkpoints of a run when they are due, and reads the newest."""
+
+    def __init__(self, folder: Path, settings: Records, per_epoch: int) -> None:
+        self.folder, self.settings = folder / FOLDER, settings
+        self.per_epoch = per_epoch  # steps
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._written, self._epochs = time.monotonic(), 0
+
+    def __call__(self, progress: Progress, tree: Any, *, best: int, now: bool) -> None:
+        """Write a checkpoint if it is due.
+
+        Args:
+          progress: of `fit`.
+          tree: what to keep: a pytree of arrays; keys of PRNGs too.
+          best: the best epoch so far; its checkpoint is kept besides the last ones.
+          now: whether it is due in any case.
+
+        Raises:
+          OSError: for what the disk or the folder refuses; older checkpoints stay.
+        """
+        ended = progress.record is not None
+        self._epochs += ended
+        every = self.settings.checkpoint_epochs
+        seconds = time.monotonic() - self._written
+        due = ended and 0 < every <= self._epochs
+        if due or now or seconds >= self.settings.checkpoint_seconds:
+            _write(self.folder / _name(progress.steps), tree)
+            self._written, self._epochs = time.monotonic(), 0
+            self._forget(_name(best * self.per_epoch))
+
+    def newest(self, template: Any, warn: Callable[[str], None]) -> Any:
+        """The newest checkpoint that can be read.
+
+        Args:
+          template: a tree of the structure, shapes and dtypes that are expected, such as
+            the state of the beginning.
+          warn: told about every newer one that cannot be read, and why. Such a file is
+            renamed, so that it no longer counts.
+
+        Returns:
+          The tree, its leaves numpy arrays and PRNG keys; None if there is none.
+        """
+        for path in self._newest_first():
+            try:
+                return _read(path, template)
+            except Unreadable as error:
+                aside = path.with_suffix(".unreadable")
+                path.replace(aside)
+                warn(f"{path} is left out, as {error}; it is now {aside.name}.")
+        return None
+
+    def _newest_first(self) -> list[Path]:
+        return sorted(self.folder.glob("step-*.ckpt"), reverse=True)
+
+    def _forget(self, best: str) -> None:
+        """All but the last ones and the best."""
+        kept = [path for path in self._newest_first() if path.name != best]
+        for path in kept[self.settings.keep :]:
+            path.unlink(missing_ok=True)
+
+
+def _name(steps: int) -> str:
+    return f"step-{steps:012d}.ckpt"
+
+
+def _write(path: Path, tree: Any) -> None:
+    body = save({name: _bits(np.asarray(_data(leaf))) for name, leaf in _named(tree)})
+    replace_file(path, _MAGIC + _digest(body) + body)
+
+
+def _digest(body: bytes) -> bytes:
+    return hashlib.blake2b(body, digest_size=_DIGEST).digest()
+
+
+def _read(path: Path, template: Any) -> Any:
+    content = path.read_bytes()
+    start = len(_MAGIC) + _DIGEST
+    body = content[start:]
+    if not content.startswith(_MAGIC) or content[start - _DIGEST : start] != _digest(
+        body
+    ):
+        raise Unreadable("it is truncated, corrupted or no checkpoint")
+    leaves, wanted = load(body), _named(template)
+    if leaves.keys() != {name for name, _ in wanted}:
+        raise Unreadable("it is of another network or optimiser")
+    found = [_like(leaves[name], leaf, name) for name, leaf in wanted]
+    return jax.tree.unflatten(jax.tree.structure(template), found)
+
+
+def _named(tree: Any) -> list[tuple[str, Any]]:
+    leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
+    return [(jax.tree_util.keystr(path), leaf) for path, leaf in leaves]
+
+
+def _is_key(leaf: Any) -> bool:
+    return hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
+def _data(leaf: Any) -> Any:
+    return jax.random.key_data(leaf) if _is_key(leaf) else leaf
+
+
+def _bits(array: np.ndarray) -> np.ndarray:
+    """The array; as integers where it is of a dtype that numpy does not know."""
+    known = array.dtype.kind != "V"
+    return array if known else array.view(f"u{array.dtype.itemsize}")
+
+
+def _like(array: np.ndarray, leaf: Any, name: str) -> Any:
+    """The array as the leaf of the template, whose shape and dtype it must have."""
+    wanted = jax.eval_shape(_data, leaf)
+    bits = _bits(np.empty(0, wanted.dtype)).dtype
+    if (array.shape, array.dtype) != (wanted.shape, bits):
+        raise Unreadable(
+            f"its {name} is {array.dtype} of shape {array.shape} where "
+            f"{wanted.dtype} of shape {wanted.shape} belongs"
+        )
+    if _is_key(leaf):
+        return jax.random.wrap_key_data(
+            jnp.asarray(array), impl=str(jax.random.key_impl(leaf))
+        )
+    return array.view(wanted.dtype)
