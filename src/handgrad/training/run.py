@@ -11,6 +11,7 @@ import numpy as np
 
 import handgrad
 from handgrad.training.data import Dataset, fingerprint, load_data
+from handgrad.training.data.table import encoder_to_json
 from handgrad.training.engine.best import Best, better, nothing_yet
 from handgrad.training.engine.check import check_first_gradient
 from handgrad.training.engine.diagnose import why_not_finite
@@ -34,8 +35,8 @@ from handgrad.training.records.metrics import append_record, truncate_records
 from handgrad.training.records.model import MODEL, Classifier, save_model
 from handgrad.training.records.predictions import (
     PREDICTIONS,
+    Examples,
     Predictions,
-    Samples,
     predict,
     save_predictions,
 )
@@ -218,7 +219,7 @@ def _classifier(job: Job, params: handgrad.Params) -> Classifier:
         data.features,
         data.image_shape,
         data.scaling,
-        table.to_dict() if table else None,
+        encoder_to_json(table) if table else None,
     )
 
 
@@ -248,11 +249,11 @@ def _results(
     return result
 
 
-def _held_out(data: Dataset) -> dict[str, Samples]:
+def _held_out(data: Dataset) -> dict[str, Examples]:
     """Validation and test samples; the training samples where there are neither."""
     names = ("training", "validation", "test")
     parts = {
-        name: Samples(np.asarray(part.x), part.y, rows)
+        name: Examples(np.asarray(part.x), part.y, rows)
         for name, part, rows in zip(names, data[:3], data.rows, strict=True)
         if len(part.y)
     }

@@ -8,10 +8,10 @@ from typing import Annotated, Any
 
 import numpy as np
 import tyro
-from rich.console import Console
 
 from handgrad.training.commands.exit_code import exit_code
 from handgrad.training.commands.inputs import read_inputs, run_model
+from handgrad.training.commands.train import Terminal
 from handgrad.training.data.labels import label_numbers
 from handgrad.training.errors import TrainingError
 from handgrad.training.records.files import replace_file
@@ -56,7 +56,7 @@ def _evaluate(command: Evaluate) -> None:
     figures = _figures(found)
     if command.out is not None:
         replace_file(command.out, json.dumps(figures, indent=2).encode() + b"\n")
-    console = Console()
+    console = Terminal()
     console.print(class_table(scores.class_scores(found), str(found.part[0])))
     console.print(
         f"accuracy {figures['accuracy']:.4f}, loss {figures['loss']:.4f} nats, "
