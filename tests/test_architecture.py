@@ -24,11 +24,13 @@ FOLDERS_OF_GRADCHECK = {
 }
 """What each may import of the room beside itself."""
 FOLDERS_OF_TRAINING = {
-    "records": {"errors", "data"},
+    "settings": {"errors", "engine"},  # the names of optimisers, for --help
+    "data": {"settings", "errors"},
+    "records": {"settings", "data", "errors"},
+    "engine": {"settings", "data", "records", "errors"},
     "views": {"records", "errors"},
-    "commands": {"records", "views", "errors", "data"},
 }
-"""Likewise: what is shown is made of the records alone."""
+"""Likewise: what is shown is made of the records; run.py and commands join all."""
 
 AUTODIFF = {
     *("grad", "value_and_grad", "vjp", "jvp", "linearize", "linear_transpose"),

@@ -14,7 +14,6 @@ from memory uses the first --in-memory-gigabytes of the file. Writes streaming.j
 """
 
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -71,7 +70,7 @@ def main(settings: Settings) -> None:
             for way in ("memory", "stream")[:: 1 if number % 2 else -1]:
                 rows.append(_child(settings, folder, way))
                 print(_in_words(rows[-1]), flush=True)
-    write_json("streaming", settings, {"runs": rows})
+    write_json(Path(settings.output), "streaming", {"runs": rows})
     for key in ("samples_per_second", "cpu_seconds_per_million"):
         memory, streamed = (
             np.median([row[key] for row in rows if row["way"] == way])
@@ -111,15 +110,20 @@ def _run(settings: Settings, folder: Path) -> dict[str, Any]:
     began, cpu = time.perf_counter(), time.process_time()
     samples = train(part, settings.most_steps)
     seconds, cpu = time.perf_counter() - began, time.process_time() - cpu
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return {
         "way": settings.way,
         "gigabytes": part.x.nbytes / 1e9,
         "samples": samples,
         "samples_per_second": samples / seconds,
         "cpu_seconds_per_million": cpu / samples * 1e6,
-        "peak_resident_gigabytes": peak * 1024 / 1e9,
+        "peak_resident_gigabytes": _peak_resident() / 1e9,
     }
+
+
+def _peak_resident() -> int:
+    """The most bytes that were resident, of this process alone: Linux says so there."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return 1024 * int(next(line.split()[1] for line in lines if "VmHWM" in line))
 
 
 def _from_disk(part: Part, most_steps: int) -> int:

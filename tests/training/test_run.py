@@ -142,7 +142,7 @@ def test_resume_names_the_folder(
 
 
 def test_more_epochs_go_on_with_a_finished_run(whole: Path, tmp_path: Path) -> None:
-    """Where the schedule has a length of its own: as if they had been wanted at once."""
+    """Where the schedule has a length of its own: as if all had been wanted."""
     own = ["--optimizer.schedule.epochs", "4"]
     assert main(few(tmp_path, *own, "--training.epochs", "3")) == 0
     assert main(few(tmp_path, *own)) == 0

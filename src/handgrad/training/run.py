@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import numpy as np
 
 import handgrad
 from handgrad.training.data import Dataset, fingerprint, load_data
@@ -15,16 +14,10 @@ from handgrad.training.data.table import encoder_to_json
 from handgrad.training.engine.best import Best, better, nothing_yet
 from handgrad.training.engine.check import check_first_gradient
 from handgrad.training.engine.diagnose import why_not_finite
-from handgrad.training.engine.fit import (
-    Progress,
-    Run,
-    compile_programs,
-    fit,
-    prepare,
-    prove,
-    start,
-)
+from handgrad.training.engine.fit import Progress, fit
 from handgrad.training.engine.order import steps_of
+from handgrad.training.engine.prepare import Run, prepare
+from handgrad.training.engine.programs import Programs, compile_programs, prove
 from handgrad.training.engine.step import State
 from handgrad.training.errors import Diverged
 from handgrad.training.interrupt import requested
@@ -114,7 +107,7 @@ def _job(settings: Settings) -> Job:
     check_settings(settings)
     data = load_data(settings.data)
     run = prepare(settings, data)
-    prove(settings, data, run)
+    prove(run, settings.optimizer.name)
     return Job(settings, data, run)
 
 
@@ -124,9 +117,9 @@ def _train(job: Job, claimed: Claim, console: Any) -> tuple[Best, int | None]:
     training, run = job.settings.training, job.run
     per_epoch = steps_of(run.samples, run.batch_size)
     checkpoint = Checkpointer(claimed.folder, job.settings.records, per_epoch)
-    state, best = _restored(job, checkpoint, console)
+    programs = compile_programs(run)
+    state, best = _restored(job, programs, checkpoint, console)
     _check(job, claimed, state, console)
-    programs = compile_programs(run, state)
     progresses = fit(
         run,
         programs,
@@ -146,19 +139,28 @@ def _train(job: Job, claimed: Claim, console: Any) -> tuple[Best, int | None]:
                 last = progress.last or _waited(best, training) or signal is not None
                 if progress.finite:
                     tree = {"state": progress.state, "best": best}
-                    checkpoint(progress, tree, best=int(best.epoch), now=last)
+                    ended = progress.record is not None
+                    checkpoint(
+                        progress.steps,
+                        tree,
+                        ended=ended,
+                        best=int(best.epoch),
+                        now=last,
+                    )
                 if last:
                     return best, signal
         except Diverged as error:
-            state, _ = _restored(job, checkpoint, console)
+            state, _ = _restored(job, programs, checkpoint, console)
             why = why_not_finite(run, programs, state, error.steps)
             raise Diverged(f"{error} {why}", error.steps) from error
     return best, None
 
 
-def _restored(job: Job, checkpoint: Checkpointer, console: Any) -> tuple[State, Best]:
+def _restored(
+    job: Job, programs: Programs, checkpoint: Checkpointer, console: Any
+) -> tuple[State, Best]:
     """State and best of the newest checkpoint, or those of the beginning."""
-    state = start(job.settings, job.data, job.run)
+    state = programs.begin(job.run.key)
     best = nothing_yet(state.params)
     found = checkpoint.newest(
         {"state": state, "best": best}, lambda text: _say(console, text)
@@ -253,7 +255,7 @@ def _held_out(data: Dataset) -> dict[str, Examples]:
     """Validation and test samples; the training samples where there are neither."""
     names = ("training", "validation", "test")
     parts = {
-        name: Examples(np.asarray(part.x), part.y, rows)
+        name: Examples(part.x, part.y, rows)
         for name, part, rows in zip(names, data[:3], data.rows, strict=True)
         if len(part.y)
     }

@@ -18,7 +18,7 @@ def test_every_leaf_is_checked_with_what_training_adds(
     training = replace(settings.training, label_smoothing=0.1, class_weights="balanced")
     settings = replace(settings, model=model, training=training)
     run = prepare(settings, data)
-    table = check_first_gradient(run, start(settings, data, run), data.train)
+    table = check_first_gradient(run, start(run), data.train)
     for path in ("[0].weight", "[0].bias", "[2].weight", "[2].bias"):
         assert path in table
 
@@ -29,4 +29,4 @@ def test_a_wrong_gradient_is_an_error(settings: Settings, data: Dataset) -> None
     objective: Any = run.step.objective._replace(activation=wrong)
     run = run._replace(step=run.step._replace(objective=objective))
     with pytest.raises(TrainingError, match="must equal jax.grad"):
-        check_first_gradient(run, start(settings, data, run), data.train)
+        check_first_gradient(run, start(run), data.train)

@@ -10,15 +10,16 @@ import pytest
 
 from handgrad.training import Dataset, Settings, prepare, start
 from handgrad.training.engine.diagnose import why_not_finite
-from handgrad.training.engine.fit import compile_programs, fit
+from handgrad.training.engine.fit import fit
+from handgrad.training.engine.programs import compile_programs
 from handgrad.training.engine.step import State
 from handgrad.training.errors import Diverged
 
 
 def why(settings: Settings, data: Dataset, change: Any = lambda state: state) -> str:
     run = prepare(settings, data)
-    state = change(start(settings, data, run))
-    programs = compile_programs(run, state)
+    state = change(start(run))
+    programs = compile_programs(run)
     kept = jax.tree.map(np.array, state)
     with pytest.raises(Diverged) as raised:
         list(fit(run, programs, state, epochs=settings.training.epochs))

@@ -23,7 +23,7 @@ def test_blocks_of_any_size_give_the_same(
     model = replace(settings.model, hidden_dropout=0.5)
     settings = replace(settings, training=training, model=model)
     run = prepare(settings, data)
-    params = start(settings, data, run).params
+    params = start(run).params
     x, y = data.test
     part = Samples(jnp.asarray(x), jnp.asarray(y))
     score = jax.jit(
@@ -40,7 +40,7 @@ def test_blocks_of_any_size_give_the_same(
 
 def test_samples_weigh_as_they_are_told(settings: Settings, data: Dataset) -> None:
     run = prepare(settings, data)
-    params = start(settings, data, run).params
+    params = start(run).params
     x, y = (jnp.asarray(each) for each in data.test)
     weights = jnp.arange(12.0)
     found = evaluate(run.step.objective, data.scaling, params, Samples(x, y, weights))

@@ -14,21 +14,16 @@ import pytest
 import handgrad
 from handgrad.training import Dataset, Part, Settings, TrainingError, prepare, start
 from handgrad.training.data import scale
-from handgrad.training.engine.fit import (
-    Pace,
-    Progress,
-    compile_programs,
-    fit,
-    prove,
-)
+from handgrad.training.engine.fit import Pace, Progress, fit
+from handgrad.training.engine.programs import compile_programs, prove
 from handgrad.training.errors import Diverged
 
 
 def trained(settings: Settings, data: Dataset, **how: Any) -> list[Progress]:
     """What `fit` yields, each state copied before the next chunk consumes it."""
     run = prepare(settings, data)
-    state = start(settings, data, run)
-    programs = compile_programs(run, state)
+    state = start(run)
+    programs = compile_programs(run)
     epochs = settings.training.epochs
     return [
         progress._replace(state=jax.tree.map(np.array, progress.state))
@@ -105,8 +100,8 @@ def test_every_chunk_is_told_and_every_epoch_recorded(
 def test_it_goes_on_from_any_state(settings: Settings, data: Dataset) -> None:
     """Within an epoch too: the rest of the steps, and the same record."""
     run = prepare(settings, data)
-    state = start(settings, data, run)
-    programs = compile_programs(run, state)
+    state = start(run)
+    programs = compile_programs(run)
     whole = trained(settings, data, chunk_steps=3)
     for middle in (whole[0], whole[1], whole[4]):
         state = jax.device_put(middle.state)
@@ -139,9 +134,9 @@ def test_a_loss_that_is_not_finite_is_recorded_and_then_an_error(
     optimizer = replace(settings.optimizer, name="sgd", learning_rate=1e30)
     settings = replace(settings, optimizer=optimizer)
     run = prepare(settings, data)
-    state = start(settings, data, run)
+    state = start(run)
     told: list[Progress] = []
-    progresses = fit(run, compile_programs(run, state), state, epochs=3)
+    progresses = fit(run, compile_programs(run), state, epochs=3)
     with pytest.raises(Diverged, match="in epoch 1 it became") as raised:
         told.extend(progresses)
     assert not told[-1].finite
@@ -164,12 +159,12 @@ def test_what_does_not_fit_is_known_before_anything_is_compiled(
         raise AssertionError("compiled")
 
     monkeypatch.setattr(jax.stages.Lowered, "compile", refuse)
-    prove(settings, data, prepare(settings, data))
+    prove(prepare(settings, data), "adam")
     optimizer = replace(settings.optimizer, arguments={"b1": "high"})
     bad = replace(settings, optimizer=optimizer)
     run = prepare(bad, data)
     with pytest.raises(TrainingError, match=r"`optimizer.*adam cannot"):
-        prove(bad, data, run)
+        prove(run, "adam")
 
 
 def test_the_schedule_may_be_longer_than_the_run(

@@ -15,8 +15,8 @@ import handgrad
 from handgrad.training import Dataset, Part, Settings, prepare, start
 from handgrad.training.data import scale
 from handgrad.training.engine.evaluate import Samples
-from handgrad.training.engine.fit import Run
 from handgrad.training.engine.order import shuffled, steps_of
+from handgrad.training.engine.prepare import Run
 from handgrad.training.engine.step import Block, Epoch, State, make_chunk, minibatch
 
 
@@ -71,7 +71,7 @@ def test_an_epoch_is_the_plain_loop(
 ) -> None:
     settings = sgd(settings, label_smoothing=smoothing, batch_size=batch_size)
     run = prepare(settings, data)
-    state, source = start(settings, data, run), epoch_of(run)
+    state, source = start(run), epoch_of(run)
     end = after(run, state, source, len(source.order))
     params, loss = plain_epoch(
         tuple(map(tuple, state.params)), data, source, 0.1, smoothing
@@ -92,7 +92,7 @@ def test_where_chunks_are_cut_changes_no_bit(
         optimizer=replace(settings.optimizer, name=name, average=0.9),
     )
     run = prepare(settings, data)
-    state, source = start(settings, data, run), epoch_of(run)
+    state, source = start(run), epoch_of(run)
     chex.clear_trace_counter()
     chunk = jax.jit(chex.assert_max_traces(make_chunk(run.step), n=1))
     whole = chunk(state, run.key, source, 4)
@@ -108,7 +108,7 @@ def test_a_block_of_a_stream_is_the_same_minibatches(
 ) -> None:
     settings = sgd(settings, batch_size=16)
     run = prepare(settings, data)
-    state, source = start(settings, data, run), epoch_of(run)
+    state, source = start(run), epoch_of(run)
     drawn = [minibatch(source, jnp.int32(step)) for step in range(4)]
     block = Block(*map(jnp.stack, zip(*drawn, strict=True)), first=jnp.int32(0))
     by_rows, by_block = (after(run, state, each, 4) for each in (source, block))
@@ -120,7 +120,7 @@ def test_samples_of_weight_0_are_as_if_they_were_not_there(
 ) -> None:
     settings = sgd(settings, batch_size=50)
     run = prepare(settings, data)
-    state, source = start(settings, data, run), epoch_of(run)
+    state, source = start(run), epoch_of(run)
     weights = jnp.asarray(np.arange(50) % 2, jnp.float32)
     weighted = after(run, state, source._replace(weights=weights), 1)
     odd = Part(data.train.x[1::2], data.train.y[1::2])
@@ -141,7 +141,7 @@ def test_classes_weigh_the_same_in_sum(settings: Settings, data: Dataset) -> Non
     optimizer = replace(settings.optimizer, learning_rate=1e-30)
     settings = replace(settings, optimizer=optimizer)
     run = prepare(settings, data._replace(train=train))
-    state, source = start(settings, data, run), epoch_of(run)
+    state, source = start(run), epoch_of(run)
     end = after(run, state, source, len(source.order))
     x = jnp.asarray(scale(data.scaling, train.x))
     per_class = [
@@ -159,7 +159,7 @@ def test_optimisers_differentiate_the_loss_by_hand(
     that an optimiser may differentiate itself."""
     straight = handgrad.Activation(jnp.sign, lambda d, a: jnp.ones_like(d))
     run = prepare(settings, data)
-    state, source = start(settings, data, run), epoch_of(run)
+    state, source = start(run), epoch_of(run)
 
     def update(grads: Any, state: Any, params: Any, **extra: Any) -> Any:
         del state
@@ -186,7 +186,7 @@ def test_every_step_drops_other_units(settings: Settings, data: Dataset) -> None
     settings = sgd(settings, batch_size=50)
     settings = replace(settings, model=replace(settings.model, hidden_dropout=0.5))
     run = prepare(settings, data)
-    state, source = start(settings, data, run), epoch_of(run)
+    state, source = start(run), epoch_of(run)
     later = state._replace(step=jnp.int32(1))
     ends = [
         after(run, at, source._replace(first=at.step), 1).params
@@ -202,7 +202,7 @@ def test_no_sample_moves_the_parameters_further_than_its_bound(
     bounded = replace(settings.optimizer, clip_samples=1e-3)
     settings = replace(settings, optimizer=bounded)
     run = prepare(settings, data)
-    state = start(settings, data, run)
+    state = start(run)
     end = after(run, state, epoch_of(run), 1)
     moved = jax.tree.map(lambda a, b: (a - b) / 0.1, state.params, end.params)
     assert 1e-4 < float(optax.tree.norm(moved)) <= 1e-3 * (1 + 1e-4)
@@ -213,7 +213,7 @@ def test_the_average_follows_the_parameters(settings: Settings, data: Dataset) -
     averaged = replace(settings.optimizer, average=0.5)
     settings = replace(settings, optimizer=averaged)
     run = prepare(settings, data)
-    state, source = start(settings, data, run), epoch_of(run)
+    state, source = start(run), epoch_of(run)
     expected = state.average
     for step in range(4):
         state = after(run, state, source, 1)
@@ -235,7 +235,7 @@ def test_bfloat16_computes_narrow_and_keeps_wide(
         model = replace(settings.model, dtype=dtype)
         made = replace(settings, model=model)
         run = prepare(made, data)
-        state = start(made, data, run)
+        state = start(run)
         ends.append(after(run, state, epoch_of(run), 1).params)
         text = str(
             jax.make_jaxpr(make_chunk(run.step))(state, run.key, epoch_of(run), 1)

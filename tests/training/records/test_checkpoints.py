@@ -9,9 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from handgrad.training.engine.fit import Progress
 from handgrad.training.records.checkpoints import Checkpointer
-from handgrad.training.records.metrics import EpochRecord
 from handgrad.training.settings import Records
 
 
@@ -25,11 +23,6 @@ def tree_of(steps: int) -> Any:
     }
 
 
-def progress(steps: int, *, ended: bool) -> Progress:
-    record = EpochRecord(1, steps, 1.0, 1.0, 1.0, 1.0, 1.0, 0.1) if ended else None
-    return Progress(None, steps, 1, record=record)  # pyright: ignore[reportArgumentType]
-
-
 def names(folder: Path) -> list[int]:
     return sorted(int(path.stem[5:]) for path in folder.rglob("step-*.ckpt"))
 
@@ -38,7 +31,7 @@ def kept(tmp_path: Path, count: int, best: int = 0, **settings: Any) -> Checkpoi
     """After ``count`` epochs of 10 steps each."""
     write = Checkpointer(tmp_path, Records(**settings), per_epoch=10)
     for steps in range(10, 10 * count + 1, 10):
-        write(progress(steps, ended=True), tree_of(steps), best=best, now=False)
+        write(steps, tree_of(steps), ended=True, best=best, now=False)
     return write
 
 
@@ -70,13 +63,13 @@ def test_only_every_so_many_epochs(tmp_path: Path) -> None:
 
 def test_within_an_epoch_by_the_clock_and_when_it_is_due_anyway(tmp_path: Path) -> None:
     slow = Checkpointer(tmp_path / "slow", Records(), per_epoch=10)
-    slow(progress(3, ended=False), tree_of(3), best=0, now=False)
+    slow(3, tree_of(3), ended=False, best=0, now=False)
     assert names(tmp_path) == []
-    slow(progress(4, ended=False), tree_of(4), best=0, now=True)
+    slow(4, tree_of(4), ended=False, best=0, now=True)
     assert names(tmp_path) == [4]
     fast = Records(checkpoint_seconds=1e-9)
     Checkpointer(tmp_path / "fast", fast, per_epoch=10)(
-        progress(3, ended=False), tree_of(3), best=0, now=False
+        3, tree_of(3), ended=False, best=0, now=False
     )
     assert names(tmp_path / "fast") == [3]
 
@@ -139,7 +132,7 @@ def test_a_vanished_folder_says_where(tmp_path: Path) -> None:
     (write.folder / "step-000000000010.ckpt").unlink()
     write.folder.rmdir()
     with pytest.raises(OSError, match="checkpoints"):
-        write(progress(20, ended=True), tree_of(20), best=0, now=True)
+        write(20, tree_of(20), ended=True, best=0, now=True)
 
 
 def test_a_full_disk_leaves_the_older_one_whole(
@@ -152,6 +145,6 @@ def test_a_full_disk_leaves_the_older_one_whole(
 
     monkeypatch.setattr("os.fsync", full)
     with pytest.raises(OSError, match="No space left"):
-        write(progress(20, ended=True), tree_of(20), best=0, now=True)
+        write(20, tree_of(20), ended=True, best=0, now=True)
     assert [path.name for path in write.folder.iterdir()] == ["step-000000000010.ckpt"]
     assert int(write.newest(tree_of(0), fail)["state"][1]["count"]) == 10

@@ -1,5 +1,7 @@
 """Flags overlay the settings file, arguments of optimisers among them."""
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -134,7 +136,7 @@ def test_help_without_a_file_shows_what_is_required(
     ("flags", "message"),
     [
         ("--seeds 0", "`seeds` must be 1 or more, got 0."),
-        ("--training.epochs 0", "`training.epochs` must be 1 or more, got 0."),
+        ("--training.epochs 0", "`training.epochs` must be an integer >= 1, got 0."),
         (
             "--optimizer.arguments.b1",
             "`optimizer.arguments.b1` must be followed by a value, got none.",
@@ -166,3 +168,35 @@ def test_an_unknown_flag_is_refused_with_the_nearest(
     with pytest.raises(SystemExit, match="2"):
         parse([config, "--optimizer.learnin-rate", "1"])
     assert "--optimizer.learning-rate" in capsys.readouterr().err
+
+
+def test_values_of_a_sweep_and_whole_tables_can_be_given(config: str) -> None:
+    flags = ["--sweep.values.optimizer.learning-rate", "[0.1, 1]", "--sweep.seeds", "3"]
+    sweep = parse([config, *flags]).settings.sweep
+    assert sweep.seeds == 3
+    assert sweep.values == {"optimizer.learning_rate": [0.1, 1]}
+    flags = ["--optimizer.arguments", "{ b1 = 0.5 }"]
+    assert parse([config, *flags]).settings.optimizer.arguments == {"b1": 0.5}
+
+
+def test_values_of_a_sweep_are_numbers(config: str) -> None:
+    with pytest.raises(TrainingError, match=r"`sweep.values.seed` must be a list of"):
+        parse([config, "--sweep.values.seed", "many"])
+
+
+def test_help_names_what_can_be_named(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        parse(["--help"])
+    words = capsys.readouterr().out.replace(",", " ").split()
+    assert {"gelu", "adamw", "lion", "cosine_decay_schedule"} <= set(words)
+
+
+def test_what_reads_flags_is_imported_for_flags_alone(config: str) -> None:
+    code = (
+        "import sys; from handgrad.training.settings.command_line import parse; "
+        f"parse([{config!r}]); "
+        "print(*{'tyro', 'grain'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == ""

@@ -14,7 +14,14 @@ from handgrad.training import (
     load_settings,
     save_settings,
 )
-from handgrad.training.settings import Data, Model, Optimizer, Schedule, Training
+from handgrad.training.settings import (
+    Data,
+    Model,
+    Optimizer,
+    Schedule,
+    Sweep,
+    Training,
+)
 
 CONFIGS = sorted((Path(__file__).parents[3] / "configs").glob("*.toml"))
 MINIMAL = """
@@ -32,6 +39,7 @@ batch_size = 16
 """
 
 numbers = st.floats(allow_nan=False, allow_infinity=False)
+shares = st.floats(0, 0.99)
 words = st.text(st.characters(categories=["L", "N"]), min_size=1, max_size=8)
 arguments = st.dictionaries(
     words, numbers | st.booleans() | words | st.integers(-9, 9), max_size=3
@@ -44,12 +52,12 @@ all_settings = st.builds(
         Model,
         hidden=st.lists(st.integers(1, 9), max_size=3).map(tuple),
         activation=words | st.lists(words, max_size=3).map(tuple),
-        input_dropout=numbers,
+        input_dropout=shares,
     ),
     optimizer=st.builds(
         Optimizer,
         name=words,
-        learning_rate=numbers,
+        learning_rate=st.floats(1e-6, 1e6),
         arguments=arguments,
         schedule=st.builds(Schedule, name=words, arguments=arguments),
     ),
@@ -111,13 +119,13 @@ def test_what_is_written_reads_back_equal(
             "[optimizer.arguments].",
         ),
         ("[model]", "[modle]", "`modle` in {path} is not a setting. The nearest valid"),
-        ("epochs = 1", "", "`training.epochs` is missing from {path}: add an integer."),
-        ('source = "digits"', "", "is missing from {path}: add a string."),
+        ("epochs = 1", "", "`training.epochs` is missing in {path}: add an integer."),
+        ('source = "digits"', "", "is missing in {path}: add a string."),
         ("[training]", "", "`optimizer.epochs` in {path} is not a setting."),
         (
             "[training]\nepochs = 1\nbatch_size = 16",
             "",
-            "`training` is missing from {path}: add a table.",
+            "`training` is missing in {path}: add a table.",
         ),
         (
             "epochs = 1",
@@ -172,3 +180,48 @@ def test_a_file_that_is_not_text_is_named(tmp_path: Path) -> None:
     path.write_bytes(b"\xff\xfe")
     with pytest.raises(TrainingError, match=r"`config` .* must be TOML"):
         load_settings(path)
+
+
+def test_a_byte_order_mark_is_no_part_of_the_text(tmp_path: Path) -> None:
+    path = write(tmp_path, "\ufeff" + MINIMAL)
+    assert load_settings(path).name == "minimal"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("rate = 1", f"rate = {'9' * 400}", "must be a number, got 99999"),
+        ("rate = 1", f"rate = {'9' * 5000}", "must be TOML: Exceeds the limit"),
+        (
+            "epochs = 1",
+            f"epochs = {'9' * 400}",
+            "must be an integer <= 2147483647, got",
+        ),
+        (
+            "epochs = 1",
+            f"epochs = 0x{'f' * 9000}",
+            "got an integer of thousands of dig",
+        ),
+        ("[8, 4]", "[" * 5000, "`config` {path} nests too deeply to be read."),
+        ("[8, 4]", "[" * 5000 + "]" * 5000, "nests too deeply to be read."),
+        ('"minimal"', '"a\x00b"', "`config` {path} must be TOML: "),
+    ],
+)
+def test_what_no_reader_expects_is_refused(
+    tmp_path: Path, old: str, new: str, message: str
+) -> None:
+    path = write(tmp_path, MINIMAL.replace(old, new))
+    with pytest.raises(TrainingError) as refused:
+        load_settings(path)
+    assert message.format(path=path) in str(refused.value)
+    assert len(str(refused.value)) < 400
+
+
+def test_sweeps_and_what_is_not_given_are_written(
+    tmp_path: Path, settings: Settings
+) -> None:
+    sweep = Sweep(2, {"optimizer.learning_rate": [0.1, 1.0]})
+    settings = replace(settings, sweep=sweep, data=Data("csv", "x", test=0.5, label=-1))
+    path = tmp_path / "settings.toml"
+    save_settings(settings, path)
+    assert load_settings(path) == settings

@@ -10,6 +10,7 @@ import tyro
 from rich.console import Console
 from tyro.conf import Positional
 
+from handgrad.training.cache import use_compilation_cache
 from handgrad.training.commands.exit_code import exit_code
 from handgrad.training.errors import TrainingError
 from handgrad.training.interrupt import raised
@@ -46,6 +47,7 @@ def _train(argv: Sequence[str] | None) -> int:
             raise TrainingError(
                 "`resume` goes on with one run: leave out --seeds and --fresh."
             )
+        use_compilation_cache(command.compilation_cache)
         outcomes: list[Outcome] = []
         for settings in _of_seeds(command.settings, command.seeds):
             outcomes.append(
@@ -72,6 +74,7 @@ def _resume(argv: Sequence[str] | None) -> int:
         from handgrad.training.settings import load_settings
 
         folder = tyro.cli(Resume, args=argv).folder
+        use_compilation_cache(None)
         settings = load_settings(folder / "settings.toml")
         signal = _run(settings, folder.parent, resume=folder).signal
         return 128 + signal if signal else 0

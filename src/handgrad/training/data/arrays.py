@@ -125,7 +125,8 @@ def _labels(y: np.ndarray, name: str, path: Path) -> np.ndarray:
     with reading(path):
         y = np.char.decode(y, "utf-8") if y.dtype.kind == "S" else y
         if y.dtype.kind == "U":
-            "".join(y.tolist()).encode()  # refuses what is no text
+            codes = np.array(y, y.dtype.newbyteorder("="), ndmin=1).view(np.uint32)
+            codes.tobytes().decode("utf-32")  # refuses what is no text
     return y
 
 

@@ -190,8 +190,10 @@ def _check_varies(moments: Moments) -> None:
 def _streams(settings: Data, x: Any, samples: int) -> bool:
     if settings.stream != "auto":
         return settings.stream == "on"
+    if not isinstance(x, np.memmap):
+        return False
     size = samples * x.shape[1] * kept_dtype(x.dtype).itemsize
-    return isinstance(x, np.memmap) and size > memory_bytes() / 4
+    return size > memory_bytes() / 4
 
 
 def _take(x: Any, rows: np.ndarray, streamed: bool) -> Any:

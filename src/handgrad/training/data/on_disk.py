@@ -22,6 +22,7 @@ class Rows:
         self.array, self.rows = array, rows
         self.shape: tuple[int, ...] = (len(rows), *array.shape[1:])
         self.dtype: np.dtype[Any] = array.dtype
+        self.ndim = len(self.shape)
 
     def __len__(self) -> int:
         return len(self.rows)

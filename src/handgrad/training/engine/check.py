@@ -7,9 +7,9 @@ import numpy as np
 import handgrad
 from handgrad.gradcheck import check_gradients
 from handgrad.training.data import Part, scale
-from handgrad.training.engine.fit import Run
 from handgrad.training.engine.objective import loss_arguments, off
 from handgrad.training.engine.order import Draw
+from handgrad.training.engine.prepare import Run
 from handgrad.training.engine.step import State
 from handgrad.training.errors import TrainingError
 

@@ -9,9 +9,11 @@ import handgrad
 from handgrad.byproducts import health
 from handgrad.byproducts.health import BACKWARD, NOWHERE
 from handgrad.training.data import scale
-from handgrad.training.engine.fit import Programs, Run, sources
+from handgrad.training.engine.fit import sources
 from handgrad.training.engine.objective import cast, loss_arguments
 from handgrad.training.engine.order import steps_of
+from handgrad.training.engine.prepare import Run
+from handgrad.training.engine.programs import Programs
 from handgrad.training.engine.step import Block, Epoch, State, minibatch
 
 

@@ -1,4 +1,4 @@
-"""From settings and data to a state that learns: `prepare`, then `fit`, a generator.
+"""Training as a generator: states and records, one after the other.
 
 Nothing is printed or written here. Whoever iterates decides what becomes of what is
 yielded: checkpoints, logs, early stopping, pictures.
@@ -6,67 +6,27 @@ yielded: checkpoints, logs, early stopping, pictures.
 
 import math
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
-from typing import Any, NamedTuple
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 import handgrad
-from handgrad.training.data import Dataset, Part, stream
-from handgrad.training.engine.evaluate import Samples, Score, evaluate
-from handgrad.training.engine.objective import make_objective
-from handgrad.training.engine.optimizer import (
-    evaluation_params,
-    learning_rate,
-    make_optimizer,
-)
-from handgrad.training.engine.order import Draw, shuffled, steps_of
-from handgrad.training.engine.step import (
-    Block,
-    Chunk,
-    Epoch,
-    State,
-    Step,
-    Sums,
-    make_chunk,
-)
-from handgrad.training.errors import Diverged, TrainingError
+from handgrad.training.data import Part
+from handgrad.training.engine.evaluate import Samples, Score
+from handgrad.training.engine.order import steps_of
+from handgrad.training.engine.prepare import BLOCK, Run
+from handgrad.training.engine.programs import Programs
+from handgrad.training.engine.step import Block, Epoch, State, Sums
+from handgrad.training.errors import Diverged
 from handgrad.training.records.metrics import EpochRecord
-from handgrad.training.settings import Settings
 
 SECONDS = 0.3
 """That a chunk takes where its steps are chosen by time: how long a signal waits."""
 
-SEEN = 10_000
-"""Training samples that are scored at most."""
-
 MOST_STEPS = 2**20
 """In a chunk whose steps take no time at all."""
-
-BLOCK = 2**25
-"""Bytes of the features that a stream hands over at once, and that are scored at once
-where a part stays on the disk."""
-
-Stream = Callable[[int, int], Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]]
-"""(epoch, first step of the epoch) -> blocks of x, y and presence."""
-
-
-class Run(NamedTuple):
-    """All that is decided before the first step."""
-
-    step: Step
-    key: jax.Array  # of shuffling and dropout
-    train: Samples | Stream
-    seen: (
-        Samples  # training samples that are scored, as many as there are for validation
-    )
-    validation: Samples | None
-    samples: int  # m, of the training part
-    batch_size: int
 
 
 class Progress(NamedTuple):
@@ -85,130 +45,6 @@ class Progress(NamedTuple):
         if self.record is None:
             return True  # only an epoch's end is yielded with a loss that is not
         return all(map(math.isfinite, (self.record.objective, self.record.train_loss)))
-
-
-def prepare(settings: Settings, data: Dataset) -> Run:
-    """Make the objective and the optimiser, and lay the data on the device, or make the
-    stream that reads them.
-
-    Args:
-      settings: checked by `check_settings`.
-      data: of `load_data`.
-
-    Returns:
-      What `start` and `fit` need; a function of settings and data.
-
-    Raises:
-      TrainingError: for an optimiser or schedule that Optax cannot make.
-    """
-    samples, training = len(data.train.y), settings.training
-    batch_size = min(training.batch_size, samples)
-    epochs = settings.optimizer.schedule.epochs or training.epochs
-    steps = epochs * steps_of(samples, batch_size)
-    counts = np.bincount(data.train.y, minlength=len(data.classes))
-    step = Step(
-        make_objective(settings.model, training, settings.optimizer, counts),
-        make_optimizer(settings.optimizer, steps, settings.seed),
-        data.scaling,
-        settings.optimizer.average,
-    )
-    place = (lambda part: part) if data.streamed else _on_device
-    return Run(
-        step,
-        jax.random.key(settings.seed),
-        _stream(data.train, settings.seed, batch_size)
-        if data.streamed
-        else _on_device(data.train),
-        _seen(data),
-        place(data.validation) if len(data.validation.y) else None,
-        samples,
-        batch_size,
-    )
-
-
-def start(settings: Settings, data: Dataset, run: Run) -> State:
-    """The state before the first step; abstract under `jax.eval_shape`.
-
-    Raises:
-      TrainingError: for arguments that the optimiser cannot work with.
-    """
-    sizes = (data.train.x.shape[1], *settings.model.hidden, len(data.classes))
-    activation = settings.model.activation
-
-    def state(key: jax.Array) -> State:
-        key = jax.random.fold_in(key, Draw.PARAMS)
-        params = handgrad.init(key, sizes, activation=activation)
-        average = params if settings.optimizer.average else None
-        opt_state = run.step.optimizer.init(params)
-        zero = jnp.zeros((), jnp.float32)
-        begun = State(params, opt_state, average, jnp.int32(0), Sums(zero, zero))
-        # As the chunk returns it: no leaf is of a weak type.
-        return jax.tree.map(lambda leaf: jnp.asarray(leaf, leaf.dtype), begun)
-
-    try:
-        return jax.jit(state)(run.key)
-    except Exception as error:
-        raise TrainingError(
-            f"`optimizer` {settings.optimizer.name} cannot begin with these arguments: "
-            f"{error}"
-        ) from error
-
-
-def prove(settings: Settings, data: Dataset, run: Run) -> None:
-    """Evaluate the shapes of a step and compile nothing, so that what does not fit is
-    known before anything is written.
-
-    Raises:
-      TrainingError: for an optimiser that cannot begin, or take a step, with its
-        arguments.
-    """
-    state = jax.eval_shape(lambda: start(settings, data, run))
-    one = jax.ShapeDtypeStruct((), jnp.int32)
-    x, y = data.train.x, data.train.y
-    shape = (1, run.batch_size)
-    block = Block(
-        jax.ShapeDtypeStruct((*shape, x.shape[1]), x.dtype),
-        jax.ShapeDtypeStruct(shape, y.dtype),
-        jax.ShapeDtypeStruct(shape, jnp.float32),
-        one,
-    )
-    try:
-        jax.eval_shape(make_chunk(run.step), state, run.key, block, one)
-    except Exception as error:
-        raise TrainingError(
-            f"`optimizer.name` {settings.optimizer.name} cannot take a step with "
-            f"these arguments and this schedule: {error}"
-        ) from error
-
-
-class Programs(NamedTuple):
-    """The compiled programs of a run."""
-
-    chunk: Chunk
-    order: Callable[[jax.Array, Any], tuple[jax.Array, jax.Array]]
-    score: Callable[[State, Samples, Samples | None], Any]
-    evaluate: Callable[[handgrad.Params, Samples], Score]  # of a block from the disk
-
-
-def compile_programs(run: Run, state: State) -> Programs:
-    """Trace what a run needs, and compile it side by side; the chunks of a stream are
-    compiled when the first has come."""
-    chunk = jax.jit(make_chunk(run.step), donate_argnums=0)
-    order = jax.jit(partial(shuffled, samples=run.samples, batch_size=run.batch_size))
-    score = jax.jit(partial(_scores, run.step))
-    scored = jax.jit(partial(evaluate, run.step.objective, run.step.scaling))
-    if not isinstance(run.train, Samples):
-        return Programs(chunk, order, score, scored)
-    one = np.int32(1)
-    shuffle = jax.eval_shape(order, run.key, one)
-    lowered = [
-        chunk.lower(state, run.key, Epoch(*run.train, *shuffle, first=one), one),
-        order.lower(run.key, one),
-        score.lower(state, run.seen, run.validation),
-    ]
-    with ThreadPoolExecutor() as pool:
-        chunk, order, score = pool.map(lambda each: each.compile(), lowered)
-    return Programs(chunk, order, score, scored)
 
 
 def fit(
@@ -303,34 +139,6 @@ def sources(
         done += steps
 
 
-def _stream(part: Part, seed: int, batch_size: int) -> Stream:
-    """Blocks of one size, so that one program takes them all: the last of an epoch ends
-    in minibatches of nothing, which are not stepped through."""
-    row = part.x.dtype.itemsize * part.x.shape[1]
-    steps = max(1, BLOCK // (row * batch_size))
-
-    def blocks(epoch: int, first: int) -> Iterator[tuple[np.ndarray, ...]]:
-        for block in stream(part, seed, epoch, first, batch_size, steps):
-            missing = (0, steps - len(block.y))
-            yield tuple(
-                np.pad(array, (missing, *((0, 0),) * (array.ndim - 1)))
-                for array in block
-            )
-
-    return blocks  # pyright: ignore[reportReturnType]
-
-
-def _scores(
-    step: Step, state: State, seen: Samples, validation: Samples | None
-) -> tuple[handgrad.Params, Score, Score | None, jax.Array]:
-    """The parameters to predict with, how good they are, and the learning rate."""
-    params = evaluation_params(state.opt_state, state.params)
-    params = params if state.average is None else state.average
-    score = partial(evaluate, step.objective, step.scaling, params)
-    rate = learning_rate(state.opt_state)
-    return params, score(seen), None if validation is None else score(validation), rate
-
-
 def _score(
     run: Run, programs: Programs, state: State, epoch: int, steps: int
 ) -> tuple[EpochRecord, handgrad.Params]:
@@ -369,16 +177,3 @@ def _score_from_disk(programs: Programs, params: handgrad.Params, part: Part) ->
 
 def _no_sums() -> Sums:
     return Sums(*jax.device_put((np.float32(0), np.float32(0))))
-
-
-def _on_device(part: Part) -> Samples:
-    return Samples(jnp.asarray(part.x), jnp.asarray(part.y))
-
-
-def _seen(data: Dataset) -> Samples:
-    """Training samples to score: as many as there are for validation, so that one
-    program scores both, and at most `SEEN`; the same ones after every epoch."""
-    samples = len(data.train.y)
-    count = min(len(data.validation.y) or SEEN, samples, SEEN)
-    rows = np.sort(np.random.default_rng(0).choice(samples, count, replace=False))
-    return _on_device(Part(np.asarray(data.train.x[rows]), data.train.y[rows]))

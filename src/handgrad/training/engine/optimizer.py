@@ -191,8 +191,8 @@ def _decay(
     if "weight_decay" in taken:
         raise TrainingError(
             f"`optimizer.weight_decay` must be 0 for {settings.name}, which cannot "
-            f"leave the biases out, got {settings.weight_decay}. Use another optimiser, or "
-            "`optimizer.arguments.weight_decay`, which decays biases too."
+            f"leave biases out, got {settings.weight_decay}. Use another optimiser, "
+            "or `optimizer.arguments.weight_decay`, which decays biases too."
         )
     return {}, [optax.add_decayed_weights(settings.weight_decay, weights_alone)]
 

@@ -16,7 +16,6 @@ import jax.numpy as jnp
 import numpy as np
 from safetensors.numpy import load, save
 
-from handgrad.training.engine.fit import Progress
 from handgrad.training.records.files import replace_file
 from handgrad.training.settings import Records
 
@@ -38,25 +37,27 @@ class Checkpointer:
         self.folder.mkdir(parents=True, exist_ok=True)
         self._written, self._epochs = time.monotonic(), 0
 
-    def __call__(self, progress: Progress, tree: Any, *, best: int, now: bool) -> None:
+    def __call__(
+        self, steps: int, tree: Any, *, ended: bool, best: int, now: bool
+    ) -> None:
         """Write a checkpoint if it is due.
 
         Args:
-          progress: of `fit`.
+          steps: done.
           tree: what to keep: a pytree of arrays; keys of PRNGs too.
+          ended: whether an epoch has just ended.
           best: the best epoch so far; its checkpoint is kept besides the last ones.
           now: whether it is due in any case.
 
         Raises:
           OSError: for what the disk or the folder refuses; older checkpoints stay.
         """
-        ended = progress.record is not None
         self._epochs += ended
         every = self.settings.checkpoint_epochs
         seconds = time.monotonic() - self._written
         due = ended and 0 < every <= self._epochs
         if due or now or seconds >= self.settings.checkpoint_seconds:
-            _write(self.folder / _name(progress.steps), tree)
+            _write(self.folder / _name(steps), tree)
             self._written, self._epochs = time.monotonic(), 0
             self._forget(_name(best * self.per_epoch))
 
@@ -64,8 +65,8 @@ class Checkpointer:
         """The newest checkpoint that can be read.
 
         Args:
-          template: a tree of the structure, shapes and dtypes that are expected, such as
-            the state of the beginning.
+          template: a tree of the structure, shapes and dtypes that are expected: that
+            of the beginning.
           warn: told about every newer one that cannot be read, and why. Such a file is
             renamed, so that it no longer counts.
 

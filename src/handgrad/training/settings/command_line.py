@@ -46,6 +46,8 @@ class Command:
     settings, where there is one."""
     fresh: bool = False
     """Begin anew in a new folder, whatever there is."""
+    compilation_cache: str | None = None
+    """The folder of compiled programs, or "off"; by default in the user's cache."""
 
 
 def parse(argv: Sequence[str]) -> Command:

@@ -49,10 +49,26 @@ def load_settings(path: str | Path) -> Settings:
     except ValueError as error:  # of TOML, of UTF-8, of a number beyond all reason
         raise TrainingError(f"`config` {path} must be TOML: {error}.") from error
     _check_keys(Settings, document, "", path)
+    return validated(document, f" in {path}")
+
+
+def validated(document: dict[str, Any], where: str) -> Settings:
+    """Settings of the right types, each in its range.
+
+    Args:
+      document: as TOML or `dataclasses.asdict` gives it, without unknown keys.
+      where: what a message says after a key, such as " in FILE".
+
+    Returns:
+      The settings.
+
+    Raises:
+      TrainingError: for what is missing or not what its field takes, by its key.
+    """
     try:
         return msgspec.convert(document, Settings)
     except msgspec.ValidationError as error:
-        raise TrainingError(_in_words(str(error), document, path)) from error
+        raise TrainingError(_in_words(str(error), document, where)) from error
 
 
 def save_settings(settings: Settings, path: str | Path) -> None:
@@ -89,21 +105,23 @@ def _check_keys(table: type, values: dict[str, Any], prefix: str, path: Path) ->
             _check_keys(hints[key], value, f"{prefix}{key}.", path)  # pyright: ignore[reportArgumentType]
 
 
-def _in_words(message: str, document: dict[str, Any], path: Path) -> str:
-    """A message of msgspec such as "Expected `int`, got `float` - at `$.seed`"."""
+def _in_words(message: str, document: dict[str, Any], where: str) -> str:
+    """A message of msgspec, such as "Expected `int`, got `float` - at `$.seed`" or
+    "Expected `int` >= 0 - at `$.seed`"."""
     what, _, place = message.partition(" - at ")
     key = place.strip("`").removeprefix("$").removeprefix(".").partition("[...]")[0]
     if missing := re.search(r"missing required field `(\w+)`", what):
         key = f"{key}.{missing[1]}".removeprefix(".")
         need = _describe(_hint(key))
-        return f"`{key}` is missing from {path}: add {need}."
+        return f"`{key}` is missing{where}: add {need}."
     value = _value(document, key)
-    expected = re.match(r"Expected `(.+?)`", what)
+    expected = re.match(r"Expected `(.+?)`( [<>].*)?", what)
     if expected and "[...]" not in place:
-        need = " or ".join(_WORDS.get(word, word) for word in expected[1].split(" | "))
+        kinds = (_WORDS[kind] for kind in expected[1].split(" | ") if kind != "null")
+        need = " or ".join(kinds) + (expected[2] or "")
     else:
         need = _describe(_hint(key))
-    return f"`{key}` in {path} must be {need}, got {shortened(value)}."
+    return f"`{key}`{where} must be {need}, got {shortened(value)}."
 
 
 def _value(document: Any, key: str) -> Any:

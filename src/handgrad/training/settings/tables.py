@@ -5,7 +5,16 @@ on the command line.
 """
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta
+
+Whole = Annotated[int, Meta(ge=0, lt=2**31)]  # int32 in the compiled program
+Count = Annotated[int, Meta(ge=1, lt=2**31)]
+Seed = Annotated[int, Meta(ge=0, lt=2**32)]
+Share = Annotated[float, Meta(ge=0, lt=1)]
+Amount = Annotated[float, Meta(ge=0, le=3.4e38)]  # in the range of float32
+Positive = Annotated[float, Meta(ge=1.2e-38, le=3.4e38)]
 
 
 @dataclass(frozen=True)
@@ -21,13 +30,13 @@ class Data:
     """A file of the same kind that holds the test samples."""
     validation_path: str = ""
     """A file of the same kind that holds the validation samples."""
-    test: float | None = None
+    test: Share | None = None
     """Share of all samples held out for the test, 0 for none: 0.2 unless the source
     brings test samples of its own, which leave no share to choose."""
-    validation: float | None = None
+    validation: Share | None = None
     """Share of the remaining samples held out for validation, 0 for none: 0.1 unless
     validation_path is given."""
-    split_seed: int = 0
+    split_seed: Seed = 0
     """Drives the split alone."""
     scaling: Literal["standard", "global", "minmax", "robust", "constant", "none"] = (
         "standard"
@@ -35,7 +44,7 @@ class Data:
     """By the training part. standard: mean 0 and variance 1 per feature; global: over
     all entries; minmax: 0 to 1 per feature; robust: median 0 and quartiles 1 apart,
     with outliers clipped smoothly below 3; constant: divided by divisor."""
-    divisor: float = 0.0
+    divisor: Amount = 0.0
     """What scaling = constant divides by, such as 255."""
     label: int | str | None = None
     """Label column of a CSV file, by name or by position from 0 (-1: the last); the
@@ -62,13 +71,13 @@ class Data:
 class Model:
     """The network between the features and the classes."""
 
-    hidden: tuple[int, ...]
+    hidden: tuple[Count, ...]
     """Units of each hidden layer; none of them is softmax regression."""
     activation: str | tuple[str, ...] = "relu"
     """Hidden activation: one name, or one per hidden layer."""
-    input_dropout: float = 0.0
+    input_dropout: Share = 0.0
     """Probability that a feature is dropped in training."""
-    hidden_dropout: float = 0.0
+    hidden_dropout: Share = 0.0
     """Probability that a hidden unit is dropped in training."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """What the network computes in; its parameters are float32."""
@@ -82,9 +91,9 @@ class Schedule:
     """Any of optax.schedules, by its name."""
     arguments: dict[str, Any] = field(default_factory=dict)
     """Its arguments by name; --optimizer.schedule.arguments.NAME VALUE sets one."""
-    warmup_steps: int = 0
+    warmup_steps: Whole = 0
     """Steps in which the learning rate rises from 0, before the schedule begins."""
-    epochs: int = 0
+    epochs: Whole = 0
     """Its length; 0: training.epochs."""
 
 
@@ -94,21 +103,21 @@ class Optimizer:
 
     name: str
     """Any of optax or optax.contrib that takes a learning rate, by its name."""
-    learning_rate: float
+    learning_rate: Positive
     """The learning rate, per step; its peak under a schedule."""
     arguments: dict[str, Any] = field(default_factory=dict)
     """Its other arguments by name; --optimizer.arguments.NAME VALUE sets one. Another
     optimiser drops those in the file, another schedule likewise."""
     schedule: Schedule = field(default_factory=Schedule)
-    weight_decay: float = 0.0
+    weight_decay: Amount = 0.0
     """Decay of the weights, not of the biases, times the learning rate."""
-    clip_norm: float = 0.0
+    clip_norm: Amount = 0.0
     """Largest norm of a step's gradient over all parameters; 0: any."""
-    clip_samples: float = 0.0
+    clip_samples: Amount = 0.0
     """Largest norm of one sample's gradient; 0: any."""
-    accumulate: int = 1
+    accumulate: Count = 1
     """Minibatches whose gradients make one update."""
-    average: float = 0.0
+    average: Share = 0.0
     """Decay of an exponential moving average of the parameters, which then predicts; 0:
     none."""
 
@@ -117,22 +126,22 @@ class Optimizer:
 class Training:
     """How long, in which batches, towards which objective."""
 
-    epochs: int
+    epochs: Count
     """Passes over the training part."""
-    batch_size: int
+    batch_size: Count
     """Samples per step; the last batch of an epoch may be shorter."""
-    label_smoothing: float = 0.0
+    label_smoothing: Share = 0.0
     """Probability spread evenly over all classes."""
     class_weights: Literal["none", "balanced"] = "none"
     """balanced: every class weighs the same in sum, however many samples it has."""
-    patience: int = 0
+    patience: Whole = 0
     """Epochs without a lower validation loss after which training ends; 0: never."""
-    min_change: float = 0.0
+    min_change: Amount = 0.0
     """By how much the validation loss must fall to count as lower."""
     check: Literal["off", "once", "always"] = "once"
     """When gradients are compared with jax.grad first; once: for a network that has not
     been compared before."""
-    chunk_steps: int = 0
+    chunk_steps: Whole = 0
     """Steps per compiled call; 0: chosen by their time."""
 
 
@@ -140,11 +149,11 @@ class Training:
 class Records:
     """What is kept of a run, and how often."""
 
-    checkpoint_epochs: int = 1
+    checkpoint_epochs: Count = 1
     """Epochs between checkpoints."""
-    checkpoint_seconds: float = 30.0
+    checkpoint_seconds: Positive = 30.0
     """Seconds between checkpoints within an epoch."""
-    keep: int = 2
+    keep: Count = 2
     """How many checkpoints are kept beside the best."""
     tensorboard: bool = False
     """Whether scalars are written for TensorBoard too."""
@@ -154,7 +163,7 @@ class Records:
 class Sweep:
     """Many networks at once."""
 
-    seeds: int = 1
+    seeds: Count = 1
     """Networks per combination of values, with seed, seed + 1, ..."""
     values: dict[str, list[float]] = field(default_factory=dict)
     """Values of numeric settings by their dotted keys; --sweep.values.KEY VALUES sets
@@ -171,7 +180,7 @@ class Settings:
     model: Model
     optimizer: Optimizer
     training: Training
-    seed: int = 0
+    seed: Seed = 0
     """Drives the initial parameters, the shuffling and the dropout."""
     records: Records = field(default_factory=Records)
     sweep: Sweep = field(default_factory=Sweep)

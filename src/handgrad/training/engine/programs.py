@@ -1,0 +1,103 @@
+"""The compiled programs of a run, and the proof that they can be made."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import handgrad
+from handgrad.training.engine.evaluate import Samples, Score, evaluate
+from handgrad.training.engine.optimizer import evaluation_params, learning_rate
+from handgrad.training.engine.order import shuffled
+from handgrad.training.engine.prepare import Run
+from handgrad.training.engine.step import Block, Chunk, Epoch, State, Step, make_chunk
+from handgrad.training.errors import TrainingError
+
+QUICKLY = {"xla_backend_optimization_level": 0}
+"""For a program that runs once: XLA compiles it in a third of the time."""
+
+
+class Programs(NamedTuple):
+    """The compiled programs of a run."""
+
+    begin: Callable[[jax.Array], State]
+    chunk: Chunk
+    order: Callable[[jax.Array, Any], tuple[jax.Array, jax.Array]]
+    score: Callable[[State, Samples, Samples | None], Any]
+    evaluate: Callable[[handgrad.Params, Samples], Score]  # of a block from the disk
+
+
+def compile_programs(run: Run) -> Programs:
+    """Trace what a run needs, and compile it side by side; the chunks of a stream are
+    compiled when the first has come."""
+    begin = jax.jit(run.begin, compiler_options=QUICKLY)
+    chunk = jax.jit(make_chunk(run.step), donate_argnums=0)
+    order = jax.jit(partial(shuffled, samples=run.samples, batch_size=run.batch_size))
+    score = jax.jit(partial(_scores, run.step))
+    scored = jax.jit(partial(evaluate, run.step.objective, run.step.scaling))
+    if not isinstance(run.train, Samples):
+        return Programs(begin, chunk, order, score, scored)
+    state, one = jax.eval_shape(begin, run.key), np.int32(1)
+    shuffle = jax.eval_shape(order, run.key, one)
+    epoch = Epoch(*run.train, *shuffle, first=one)
+    lowered = [
+        chunk.lower(state, run.key, epoch, one),
+        begin.lower(run.key),
+        order.lower(run.key, one),
+        score.lower(state, run.seen, run.validation),
+    ]
+    with ThreadPoolExecutor() as pool:
+        chunk, begin, order, score = pool.map(lambda each: each.compile(), lowered)
+    return Programs(begin, chunk, order, score, scored)
+
+
+def start(run: Run) -> State:
+    """The state before the first step."""
+    return jax.jit(run.begin, compiler_options=QUICKLY)(run.key)
+
+
+def prove(run: Run, name: str) -> None:
+    """Evaluate the shapes of a step and compile nothing, so that what does not fit is
+    known before anything is written.
+
+    Args:
+      run: of `prepare`.
+      name: of the optimiser, for the message.
+
+    Raises:
+      TrainingError: for an optimiser that cannot begin, or take a step, with its
+        arguments.
+    """
+    doing = "begin"
+    try:
+        state = jax.eval_shape(run.begin, run.key)
+        doing = "take a step"
+        one = jax.ShapeDtypeStruct((), jnp.int32)
+        x, y, shape = run.seen.x, run.seen.y, (1, run.batch_size)
+        block = Block(
+            jax.ShapeDtypeStruct((*shape, x.shape[1]), x.dtype),
+            jax.ShapeDtypeStruct(shape, y.dtype),
+            jax.ShapeDtypeStruct(shape, jnp.float32),
+            one,
+        )
+        jax.eval_shape(make_chunk(run.step), state, run.key, block, one)
+    except Exception as error:
+        raise TrainingError(
+            f"`optimizer.name` {name} cannot {doing} with these arguments and this "
+            f"schedule: {error}"
+        ) from error
+
+
+def _scores(
+    step: Step, state: State, seen: Samples, validation: Samples | None
+) -> tuple[handgrad.Params, Score, Score | None, jax.Array]:
+    """The parameters to predict with, how good they are, and the learning rate."""
+    params = evaluation_params(state.opt_state, state.params)
+    params = params if state.average is None else state.average
+    score = partial(evaluate, step.objective, step.scaling, params)
+    rate = learning_rate(state.opt_state)
+    return params, score(seen), None if validation is None else score(validation), rate
