@@ -97,7 +97,7 @@ def write_run(
     folder.mkdir(parents=True)
     text = SETTINGS.format(name=folder.name.replace('"', r"\""), seed=seed, rate=rate)
     (folder / "settings.toml").write_text(text, "utf-8")
-    status = {"state": state, "message": message, "versions": {"jax": "0.10.2"}}
+    status = {"state": state, "error": message, "versions": {"jax": "0.10.2"}}
     (folder / "status.json").write_text(json.dumps(status))
     (folder / "check.txt").write_text("gradient ok: <4> leaves\n")
     for record in records(losses):

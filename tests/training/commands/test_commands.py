@@ -86,7 +86,7 @@ def test_evaluation_of_a_file(
     assert [row["name"] for row in figures["classes"]] == CLASSES
     np.savez(tmp_path / "in.npz", x=given.x, y=given.y + 4 * (given.y == 3))
     assert command.main(["evaluate", str(run), str(tmp_path / "in.npz")]) == 1
-    assert "must be a class of the model, got 7" in capsys.readouterr().err
+    assert "must be labels in 0 ... 3, got 7" in capsys.readouterr().err
     np.savez(tmp_path / "in.npz", x=given.x, y=np.array(CLASSES)[given.y])
     assert command.main(["evaluate", str(run), str(tmp_path / "in.npz")]) == 0
     assert f"accuracy {accuracy:.4f}" in capsys.readouterr().out
@@ -147,7 +147,7 @@ def test_export(run: Path, format: str, capsys: pytest.CaptureFixture[str]) -> N
         (["evaluate", "RUN", "FILE", "--label", "coluor"], "Did you mean 'colour'?"),
         (
             ["evaluate", "RUN", "FILE", "--label", "id"],
-            "a class of the model, got 'n0'",
+            "got 'n0' in row 0",
         ),
         (["report"], "`runs` must name the folder of a run"),
         (["report", "missing"], "`run` must be the folder of a run"),

@@ -11,9 +11,17 @@ from hypothesis import strategies as st
 from run_folders import classifier
 
 from handgrad.training import TrainingError
-from handgrad.training.commands.inputs import Inputs, label_numbers, read_inputs
+from handgrad.training.commands.inputs import Inputs, read_inputs
+from handgrad.training.data.table import Words
+from handgrad.training.data.table import Encoder, encoder_to_json
+from handgrad.training.records.model import load_model, save_model
 
 MODEL = classifier((2, 2), classes=["no", "yes"], features=["a", "b"], image_shape=None)
+
+
+def texts(y: Any) -> Any:
+    """Labels as they were written."""
+    return [y.words[k] for k in y.places] if isinstance(y, Words) else y
 
 
 def read(path: Path, content: bytes | str, label: str | None = None) -> Inputs:
@@ -38,30 +46,30 @@ def test_tables(tmp_path: Path, content: str, labels: list[str] | None) -> None:
     for stored in (content.encode(), gzip.compress(content.encode())):
         x, y = read(tmp_path / "t.csv", stored)
         np.testing.assert_array_equal(x, [[1, 2], [3, 4]])
-        assert (y if y is None else y.tolist()) == labels
+        assert texts(y) == labels
 
 
 @pytest.mark.parametrize("label", ["0", "-3"])
 def test_a_label_by_position(tmp_path: Path, label: str) -> None:
     x, y = read(tmp_path / "t.csv", "yes,1,2\nno,3,4\n", label)
-    assert y is not None
-    assert (x.tolist(), y.tolist()) == ([[1, 2], [3, 4]], ["yes", "no"])
+    assert (x.tolist(), texts(y)) == ([[1, 2], [3, 4]], ["yes", "no"])
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("", "it is empty"),
-        ("a,b\n", "cannot be read"),
-        ("a,c\n1,2\n", "no column 'b'"),
-        ("a,b\n1,x\n", "'x'"),
-        ("a,b\n1,2\n3\n", "row 2"),
-        ("1,2,3,4\n", "samples of 2 numbers"),
-        ("a,b\n1,2\n1,nan\n", "finite numbers, got others in row 1"),
+        ("", "with rows, got none"),
+        ("a,b\n", "got a header alone"),
+        ("a,c\n1,2\n", "a column 'b'"),
+        ("a,b\n1,x\n", "'x' in row 0"),
+        ("a,b\n1,2\n3\n", "got 1 in row 1"),
+        ("1,2,3,4\n", "of rows of 3 columns"),
+        ("a,b\n1,2\n1,nan\n", "in column 'b', the first in row 1"),
         ("a,b\n1e999,2\n", "finite numbers, got others in row 0"),
         (b"a,b\n\xff,2\n", "cannot be read"),
         (b"\x1f\x8b\x08", "cannot be read"),
         (gzip.compress(b"a,b\n1,2\n", mtime=0)[:-6], "cannot be read"),
+        ("1,2,7\n3,4\n", "got 2 in row 1"),
         (gzip.compress(b"a,b\n1,2\n", mtime=0)[:-8] + bytes(8), "CRC check failed"),
     ],
 )
@@ -76,8 +84,7 @@ def test_arrays(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", x=x, y=[0, 1, 1, 0])
     found = read_inputs(tmp_path / "a.npz", MODEL)
     np.testing.assert_array_equal(found.x, x)
-    assert found.y is not None
-    assert found.y.tolist() == [0, 1, 1, 0]
+    np.testing.assert_array_equal(np.asarray(found.y), [0, 1, 1, 0])
     np.save(tmp_path / "a.npy", x)
     found = read_inputs(tmp_path / "a.npy", MODEL)
     assert (found.x.dtype, found.y) == (np.uint8, None)
@@ -134,23 +141,23 @@ def test_whatever_a_file_holds_the_error_is_ours(
     assert np.isfinite(found.x).all()
 
 
-@pytest.mark.parametrize(
-    ("y", "names", "expected"),
-    [
-        (np.array(["b", "a"]), ["a", "b"], [1, 0]),
-        (np.array([1, 0]), ["a", "b"], [1, 0]),
-        (np.array([1.0, 0.0]), ["a", "b"], [1, 0]),
-        (np.array(["0", "1"]), ["1", "0"], [1, 0]),
-        (np.array([], np.int32), ["a", "b"], []),
-    ],
-)
-def test_labels(y: np.ndarray, names: list[str], expected: list[int]) -> None:
-    assert label_numbers(y, names).tolist() == expected
-
-
-@pytest.mark.parametrize(
-    "y", [np.array(["a", "c"]), np.array([0, 2]), np.array([0, 0.5]), np.array([0, -1])]
-)
-def test_other_labels_are_named(y: np.ndarray) -> None:
-    with pytest.raises(TrainingError, match=r"`label` must be .* in row 1"):
-        label_numbers(y, ["a", "b"])
+def test_a_table_is_encoded_as_in_training(tmp_path: Path) -> None:
+    """Words become features, what is missing is filled, unknown words are none."""
+    words = Encoder(
+        columns=("a", "kind", "b", "size"),
+        header=True,
+        label="kind",
+        names=("a", "b"),
+        fills=(10.0, 20.0),
+        word_names=("size",),
+        words=(("L", "S"),),
+    )
+    model = classifier(
+        (4, 2), classes=["no", "yes"], image_shape=None, encoder=encoder_to_json(words)
+    )
+    save_model(tmp_path / "m", model)
+    path = tmp_path / "t.csv"
+    path.write_text("size,b,a,kind\nS,1,2,yes\nM,,3,no\nL,5,,no\n")
+    x, y = read_inputs(path, load_model(tmp_path / "m"))
+    assert x.tolist() == [[2, 1, 0, 1], [3, 20, 0, 0], [10, 5, 1, 0]]
+    assert texts(y) == ["yes", "no", "no"]

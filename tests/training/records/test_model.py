@@ -17,7 +17,7 @@ from run_folders import classifier
 
 import handgrad
 from handgrad.training import TrainingError
-from handgrad.training.data import Scaling
+from handgrad.training.data import Rows, Scaling
 from handgrad.training.records import model as saved
 from handgrad.training.records.model import load_model, save_model
 
@@ -111,6 +111,15 @@ def test_images_and_bytes_and_mapped_files_are_samples(tmp_path: Path) -> None:
     mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
     np.testing.assert_array_equal(
         model.predict_proba(mapped), model.predict_proba(flat)
+    )
+
+
+def test_rows_that_stay_on_the_disk_are_samples() -> None:
+    model = classifier()
+    x = np.random.default_rng(6).normal(size=(20, 6)).astype(np.float32)
+    chosen = np.arange(19, 0, -2)
+    np.testing.assert_array_equal(
+        model.predict_proba(Rows(x, chosen)), model.predict_proba(x[chosen])
     )
 
 

@@ -8,10 +8,11 @@ from typing import Annotated, Any
 
 import numpy as np
 import tyro
-from rich.console import Console
 
 from handgrad.training.commands.exit_code import exit_code
-from handgrad.training.commands.inputs import label_numbers, read_inputs, run_model
+from handgrad.training.commands.inputs import read_inputs, run_model
+from handgrad.training.commands.train import Terminal
+from handgrad.training.data.labels import label_numbers
 from handgrad.training.errors import TrainingError
 from handgrad.training.records.files import replace_file
 from handgrad.training.records.predictions import (
@@ -55,7 +56,7 @@ def _evaluate(command: Evaluate) -> None:
     figures = _figures(found)
     if command.out is not None:
         replace_file(command.out, json.dumps(figures, indent=2).encode() + b"\n")
-    console = Console()
+    console = Terminal()
     console.print(class_table(scores.class_scores(found), str(found.part[0])))
     console.print(
         f"accuracy {figures['accuracy']:.4f}, loss {figures['loss']:.4f} nats, "
@@ -74,12 +75,14 @@ def _predictions(command: Evaluate) -> Predictions:
         return found.of(str(found.part[-1]))
     model = run_model(command.run)
     x, y = read_inputs(command.file, model, command.label)
-    if y is None or not len(y):
+    if y is None:
         raise TrainingError(
             f"`file` must hold samples with labels, got {command.file}. Say which "
             "column they are with --label, by name or by position."
         )
-    samples = Examples(x, label_numbers(y, model.classes), np.arange(len(x)))
+    samples = Examples(
+        x, label_numbers(y, model.classes, command.file.name), np.arange(len(x))
+    )
     return predict(model, {command.file.name: samples})
 
 

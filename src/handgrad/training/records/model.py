@@ -45,12 +45,13 @@ class Classifier:
     scaling: Scaling
     encoder: dict[str, Any] | None = None  # from a table's columns to features
 
-    def predict_proba(self, x: np.ndarray) -> np.ndarray:
+    def predict_proba(self, x: Any) -> np.ndarray:
         """The probability of each class, in batches of bounded memory.
 
         Args:
-          x: (m, n_0) or (m, height, width), any number type, not scaled; also mapped
-            from a file, of which a batch is read at a time.
+          x: (m, n_0) or (m, height, width), any number type, not scaled: an array,
+            or what has a shape and gives rows by slices (a memory map, `Rows`), of
+            which a batch is read at a time.
 
         Returns:
           (m, C), rows summing to 1.
@@ -59,7 +60,7 @@ class Classifier:
           TrainingError: for samples of another size.
         """
         sizes = layer_sizes(self.params)
-        if x.ndim < 2 or int(np.prod(x.shape[1:])) != sizes[0]:
+        if len(x.shape) < 2 or int(np.prod(x.shape[1:])) != sizes[0]:
             raise TrainingError(
                 f"`x` must hold samples of {sizes[0]} features, got {x.shape}."
             )
