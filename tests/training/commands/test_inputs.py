@@ -12,8 +12,7 @@ from run_folders import classifier
 
 from handgrad.training import TrainingError
 from handgrad.training.commands.inputs import Inputs, read_inputs
-from handgrad.training.data.table import Words
-from handgrad.training.data.table import Encoder, encoder_to_json
+from handgrad.training.data.table import Encoder, Words, encoder_to_json
 from handgrad.training.records.model import load_model, save_model
 
 MODEL = classifier((2, 2), classes=["no", "yes"], features=["a", "b"], image_shape=None)
