@@ -12,6 +12,7 @@ class Part(NamedTuple):
 
     x: Any  # (m, n_0), unscaled: numpy array, memory map or `Rows`; any real dtype
     y: Any  # (m,), int32, 0 ... C-1
+    weights: Any = None  # (m,), of the samples; None for all 1
 
 
 class Dataset(NamedTuple):

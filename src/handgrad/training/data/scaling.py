@@ -26,12 +26,12 @@ def scale(scaling: Scaling, x: Any) -> Any:
       x: (m, n_0), numpy or JAX, of any real dtype.
 
     Returns:
-      (m, n_0), float32, of the same library.
+      (m, n_0), of the same library, in the dtype of the scaling.
 
     Source: the smooth clipping is that of RealMLP (Holzmüller, Grinsztajn and
     Steinwart, "Better by Default", 2024).
     """
-    z = (x.astype(np.float32) - scaling.shift) / scaling.divisor
+    z = (x.astype(scaling.shift.dtype) - scaling.shift) / scaling.divisor
     if scaling.clip is None:
         return z
     z = z.clip(-1e9, 1e9)  # whose square float32 holds; the result is that of any more

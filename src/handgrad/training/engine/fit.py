@@ -16,9 +16,10 @@ import jax.numpy as jnp
 import numpy as np
 
 import handgrad
+from handgrad.network.types import accumulation_dtype
 from handgrad.training.data import Dataset, Part
 from handgrad.training.engine.evaluate import Samples, Score, evaluate
-from handgrad.training.engine.objective import make_objective
+from handgrad.training.engine.objective import make_objective, off
 from handgrad.training.engine.optimizer import (
     evaluation_params,
     learning_rate,
@@ -93,7 +94,7 @@ def prepare(settings: Settings, data: Dataset, stream: Stream | None = None) -> 
     batch_size = min(training.batch_size, samples)
     epochs = settings.optimizer.schedule.epochs or training.epochs
     steps = epochs * steps_of(samples, batch_size)
-    counts = np.bincount(data.train.y, minlength=len(data.classes))
+    counts = np.bincount(data.train.y, data.train.weights, len(data.classes))
     step = Step(
         make_objective(settings.model, training, settings.optimizer, counts),
         make_optimizer(settings.optimizer, steps, settings.seed),
@@ -123,11 +124,7 @@ def start(settings: Settings, data: Dataset, run: Run) -> State:
 
     def state(key: jax.Array) -> State:
         key = jax.random.fold_in(key, Draw.PARAMS)
-        params = handgrad.init(key, sizes, activation=activation)
-        average = params if settings.optimizer.average else None
-        opt_state = run.step.optimizer.init(params)
-        zero = jnp.zeros((), jnp.float32)
-        return State(params, opt_state, average, jnp.int32(0), Sums(zero, zero))
+        return first_state(run.step, handgrad.init(key, sizes, activation=activation))
 
     try:
         return jax.jit(state)(run.key)
@@ -136,6 +133,14 @@ def start(settings: Settings, data: Dataset, run: Run) -> State:
             f"`optimizer` {settings.optimizer.name} cannot begin with these arguments: "
             f"{error}"
         ) from error
+
+
+def first_state(step: Step, params: handgrad.Params) -> State:
+    """The state before the first step, from parameters that are at hand."""
+    zero = jnp.zeros((), accumulation_dtype(params[0].weight.dtype))
+    average = None if off(step.decay) else params
+    opt_state = step.optimizer.init(params)
+    return State(params, opt_state, average, jnp.int32(0), Sums(zero, zero))
 
 
 def prove(settings: Settings, data: Dataset, run: Run) -> None:
@@ -166,7 +171,12 @@ def prove(settings: Settings, data: Dataset, run: Run) -> None:
 
 
 def fit(
-    run: Run, state: State, *, epochs: int, chunk_steps: int = 0
+    run: Run,
+    state: State,
+    *,
+    epochs: int,
+    chunk_steps: int = 0,
+    programs: "Programs | None" = None,
 ) -> Iterator[Progress]:
     """Train from a state to the end of an epoch.
 
@@ -175,6 +185,7 @@ def fit(
       state: of `start`, or any that was yielded; it is consumed.
       epochs: the last epoch, counted from the first step of all.
       chunk_steps: steps per compiled call; 0: as many as take `SECONDS`.
+      programs: compiled before, for a run of these shapes; compiled here unless given.
 
     Yields:
       Where it stands after every chunk, and at the end of every epoch with its record.
@@ -184,7 +195,7 @@ def fit(
     Raises:
       Diverged: after the record of an epoch whose loss is not finite.
     """
-    programs = compile_programs(run, state)
+    programs = programs or compile_programs(run, state)
     pace = Pace(chunk_steps)
     per_epoch = steps_of(run.samples, run.batch_size)
     done = int(state.step)
@@ -205,7 +216,7 @@ def fit(
             if not math.isfinite(loss):
                 break
         record, params = _score(run, programs, state, epoch, done)
-        state = state._replace(sums=_no_sums())
+        state = state._replace(sums=_no_sums(state.sums.loss.dtype))
         ended = Progress(state, done, epoch, epoch == epochs, record, params)
         yield ended
         if not ended.finite:
@@ -306,12 +317,13 @@ def _score(
     return record, params
 
 
-def _no_sums() -> Sums:
-    return Sums(*jax.device_put((np.float32(0), np.float32(0))))
+def _no_sums(dtype: Any) -> Sums:
+    return Sums(*jax.device_put((np.zeros((), dtype), np.zeros((), dtype))))
 
 
 def _on_device(part: Part) -> Samples:
-    return Samples(jnp.asarray(part.x), jnp.asarray(part.y))
+    weights = None if part.weights is None else jnp.asarray(part.weights)
+    return Samples(jnp.asarray(part.x), jnp.asarray(part.y), weights)
 
 
 def _seen(data: Dataset) -> Samples:
@@ -320,4 +332,5 @@ def _seen(data: Dataset) -> Samples:
     samples = len(data.train.y)
     count = min(len(data.validation.y) or 10_000, samples)
     rows = np.sort(np.random.default_rng(0).choice(samples, count, replace=False))
-    return _on_device(Part(data.train.x[rows], data.train.y[rows]))
+    weights = None if data.train.weights is None else data.train.weights[rows]
+    return _on_device(Part(data.train.x[rows], data.train.y[rows], weights))

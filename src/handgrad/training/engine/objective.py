@@ -98,7 +98,7 @@ def value_and_gradient(
 
     Args:
       objective: of `make_objective`.
-      params: the network, float32.
+      params: the network, float32 or float64.
       x: (m, n_0), features.
       arguments: of `loss_arguments`.
 
@@ -111,7 +111,7 @@ def value_and_gradient(
         value, grads = handgrad.value_and_grad(narrow, x, **arguments)
     else:
         value, grads = _clipped(objective, narrow, x, **arguments)
-    return value, cast(grads, jnp.float32)
+    return value, cast(grads, params[0].weight.dtype)
 
 
 def loss_by_hand(

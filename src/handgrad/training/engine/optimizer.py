@@ -17,6 +17,7 @@ import optax.contrib
 
 from handgrad.network import Layer, Params
 from handgrad.training.engine.order import Draw
+from handgrad.training.engine.penalty import with_penalty
 from handgrad.training.errors import TrainingError, nearest
 from handgrad.training.settings import Optimizer, Schedule
 
@@ -114,14 +115,15 @@ def make_optimizer(
     updates = max(1, steps // settings.accumulate)
     rate = make_schedule(settings.schedule, settings.learning_rate, updates)
     rates = {name: rate for name in _RATES if name in taken}
-    defaults, in_front = _decay(settings, taken)
+    defaults, penalty = _decay(settings, taken)
     if "key" in taken:
         defaults["key"] = jax.random.fold_in(jax.random.key(seed), Draw.NOISE)
     inject = optax.inject_hyperparams(function, static_args=[*taken.keys() - rates])
     optimizer = _call(function, rates, defaults, settings.arguments, "optimizer", inject)
-    if not _off(settings.clip_norm):
-        in_front = [optax.clip_by_global_norm(settings.clip_norm), *in_front]
-    chained = optax.chain(*in_front, optimizer) if in_front else optimizer
+    if not _off(penalty):
+        optimizer = with_penalty(penalty, optimizer)
+    clip = optax.clip_by_global_norm(settings.clip_norm)
+    chained = optimizer if _off(settings.clip_norm) else optax.chain(clip, optimizer)
     if settings.accumulate > 1:
         chained = optax.MultiSteps(
             chained, settings.accumulate
@@ -170,9 +172,9 @@ def _warmed_up(schedule: Any, warmup: int, step: jax.Array) -> jax.Array:
 
 def _decay(
     settings: Optimizer, taken: Mapping[str, inspect.Parameter]
-) -> tuple[dict[str, Any], list[optax.GradientTransformation]]:
-    """Arguments for an optimiser that decays weights itself; else what adds the decay to
-    the gradient in front of it, as an L2 penalty does."""
+) -> tuple[dict[str, Any], Any]:
+    """Arguments for an optimiser that decays weights itself; else the factor of the L2
+    penalty that it gets to see."""
     if not _off(settings.weight_decay) and "weight_decay" in settings.arguments:
         raise TrainingError(
             "`optimizer.arguments.weight_decay` must be left out beside "
@@ -183,16 +185,14 @@ def _decay(
         defaults: dict[str, Any] = {mask: weights_alone}
         if not _off(settings.weight_decay):
             defaults["weight_decay"] = settings.weight_decay
-        return defaults, []
-    if _off(settings.weight_decay):
-        return {}, []
-    if "weight_decay" in taken:
+        return defaults, 0.0
+    if "weight_decay" in taken and not _off(settings.weight_decay):
         raise TrainingError(
             f"`optimizer.weight_decay` must be 0 for {settings.name}, which cannot leave "
             f"the biases out, got {settings.weight_decay}. Use another optimiser, or "
             "`optimizer.arguments.weight_decay`, which decays biases too."
         )
-    return {}, [optax.add_decayed_weights(settings.weight_decay, weights_alone)]
+    return {}, settings.weight_decay
 
 
 def _off(number: Any) -> bool:
