@@ -240,7 +240,7 @@ def compile_programs(run: Run, state: State) -> Programs:
     compiled when the first has come."""
     chunk = jax.jit(make_chunk(run.step), donate_argnums=0)
     order = jax.jit(partial(shuffled, samples=run.samples, batch_size=run.batch_size))
-    score = jax.jit(partial(_scores, run.step))
+    score = jax.jit(partial(scores, run.step))
     one = np.int32(1)
     lowered = [order.lower(run.key, one), score.lower(state, run.seen, run.validation)]
     if isinstance(run.train, Samples):
@@ -287,7 +287,7 @@ def sources(
         done += steps
 
 
-def _scores(
+def scores(
     step: Step, state: State, seen: Samples, validation: Samples | None
 ) -> tuple[handgrad.Params, Score, Score | None, jax.Array]:
     """The parameters to predict with, how good they are, and the learning rate."""
@@ -301,8 +301,8 @@ def _scores(
 def _score(
     run: Run, programs: Programs, state: State, epoch: int, steps: int
 ) -> tuple[EpochRecord, handgrad.Params]:
-    params, *scores = programs.score(state, run.seen, run.validation)
-    train, validation, rate = jax.device_get(scores)
+    params, *found = programs.score(state, run.seen, run.validation)
+    train, validation, rate = jax.device_get(found)
     validation = validation or Score(np.float32("nan"), np.float32("nan"))
     record = EpochRecord(
         epoch=epoch,

@@ -1,4 +1,4 @@
-"""An L2 penalty on the weights, added to all that an optimiser sees of the objective."""
+"""An L2 penalty on the weights, in all that an optimiser sees of the objective."""
 
 from collections.abc import Callable
 from typing import Any
