@@ -54,6 +54,9 @@ def with_penalty(
 def _penalised(
     decay: Any, function: Callable[..., jax.Array]
 ) -> Callable[..., jax.Array]:
-    return lambda params, *rest, **extra: (
-        function(params, *rest, **extra) + penalty(decay, params)
-    )
+    # A line search hands on the obj_fn that it does not know.
+    def penalised(params: Params, obj_fn: object = None) -> jax.Array:
+        del obj_fn
+        return function(params) + penalty(decay, params)
+
+    return penalised
