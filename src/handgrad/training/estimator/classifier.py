@@ -63,10 +63,8 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):
         or "float32", "float64", "bfloat16" (with float32 parameters).
 
     Attributes:
-      classes_, n_features_in_, feature_names_in_, coefs_, intercepts_, n_layers_,
-      n_outputs_, out_activation_, n_iter_, t_, loss_, loss_curve_, best_loss_,
-      validation_scores_, best_validation_score_: as in scikit-learn. The losses are of
-      the objective, with penalty, weights and smoothing.
+      As in scikit-learn. Losses are of the objective, with penalty, weights, dropout
+      and smoothing.
 
     Example:
       >>> from sklearn.datasets import load_iris
@@ -75,6 +73,24 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):
       >>> bool(model.score(x, y) > 0.95)
       True
     """
+
+    classes_: np.ndarray  # (C,), the labels
+    n_features_in_: int
+    feature_names_in_: np.ndarray  # where `X` has names
+    coefs_: list[np.ndarray]  # W_k, (n_in, n_out)
+    intercepts_: list[np.ndarray]
+    n_layers_: int
+    n_outputs_: int
+    out_activation_: str
+    n_iter_: int
+    t_: int
+    loss_: float
+    loss_curve_: list[float]
+    best_loss_: float | None
+    validation_scores_: list[float] | None
+    best_validation_score_: float | None
+    _activation: Any
+    _rate: float  # that the next epoch has under "adaptive"
 
     def __init__(
         self,
@@ -205,6 +221,6 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):
 
     def _outputs(self, X: Any, wanted: Wanted) -> np.ndarray:
         check_is_fitted(self)
-        x = validate_data(self, X, dtype=self.coefs_[0].dtype, reset=False)
+        x: Any = validate_data(self, X, dtype=self.coefs_[0].dtype, reset=False)
         params = training.params_of(self)
         return predict(params, x, self._activation, wanted)

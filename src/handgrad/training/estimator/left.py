@@ -68,5 +68,5 @@ def _to_host(leaf: Any) -> Any:
 def _to_device(leaf: Any) -> Any:
     """A copy: the program that it goes to writes into it."""
     if isinstance(leaf, _Key):
-        return jax.random.wrap_key_data(leaf.data)
+        return jax.random.wrap_key_data(jnp.asarray(leaf.data))
     return jax.device_put(np.array(leaf))

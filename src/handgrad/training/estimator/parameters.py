@@ -13,7 +13,8 @@ DTYPES = ("auto", "float32", "float64", "bfloat16")
 
 
 def _whole(value: Any) -> bool:
-    return isinstance(value, Integral) and not isinstance(value, bool) and value >= 1
+    whole = isinstance(value, Integral) and not isinstance(value, bool)
+    return whole and int(value) >= 1
 
 
 def _number(low: float, high: float = inf, *, open_low: bool = False) -> Callable:

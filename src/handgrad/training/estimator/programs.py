@@ -45,7 +45,7 @@ def programs_of(network: Network, numbers: Numbers, run: Run, state: State) -> P
     arguments = (numbers, run.key, state, run.train, run.seen, run.validation)
     leaves, tree = jax.tree.flatten(arguments)
     shapes = _Shapes(tree, tuple((leaf.shape, leaf.dtype) for leaf in leaves))
-    made = _compiled(network, shapes, run.samples, run.batch_size)
+    made: Any = _compiled(network, shapes, run.samples, run.batch_size)
     return Programs(
         partial(made.chunk, numbers), made.order, partial(made.score, numbers)
     )
@@ -112,15 +112,15 @@ def _compiled(
     def chunk(numbers: Numbers, state: State, *rest: Any) -> State:
         return make_chunk(_step(network, numbers, steps))(state, *rest)
 
-    def score(numbers: Numbers, state: State, *parts: Samples | None) -> Any:
+    def score(numbers: Numbers, state: State, *parts: Any) -> Any:
         return scores(_step(network, numbers, steps), state, *parts)
 
     make_order = shuffled if network.shuffle else _as_they_come
     order = jax.jit(partial(make_order, samples=samples, batch_size=batch_size))
     one = np.int32(1)
-    rows = Epoch(*train, *jax.eval_shape(order, key, one), one)
+    rows: tuple[Any, ...] = (*train, *jax.eval_shape(order, key, one), one)
     lowered = (
-        jax.jit(chunk, donate_argnums=1).lower(numbers, state, key, rows, one),
+        jax.jit(chunk, donate_argnums=1).lower(numbers, state, key, Epoch(*rows), one),
         order.lower(key, one),
         jax.jit(score).lower(numbers, state, seen, validation),
     )

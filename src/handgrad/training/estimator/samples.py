@@ -118,13 +118,13 @@ def with_class_weight(
                 "`class_weight` must be 0 or more, and finite, for every class, got "
                 f"{shortened(class_weight)}."
             )
-    weights = factors[y] if weights is None else factors[y] * weights
-    if not (weights.any() and np.isfinite(weights).all()):
+    product = factors[y] if weights is None else factors[y] * weights
+    if not (product.any() and np.isfinite(product).all()):
         raise ValueError(
             "`class_weight` times `sample_weight` must be finite, and positive for a "
             f"sample, got {shortened(class_weight)}."
         )
-    return weights
+    return product
 
 
 def without_weightless(

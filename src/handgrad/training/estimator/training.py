@@ -194,7 +194,7 @@ def _train(
         state = begin(network, numbers, steps, key, params)
         state = take_up(state, model._left) if incremental and not anew else state
         programs = programs_of(network, numbers, run, state)
-        keep(model, state.params if anew else params)
+        keep(model, params or state.params)
     stops_early = bool(model.early_stopping) and network.solver != "lbfgs"
     epochs = 1 if incremental else int(model.max_iter)
     plan = Plan(network, numbers, run, programs, epochs, stops_early)
