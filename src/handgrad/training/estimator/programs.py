@@ -11,7 +11,6 @@ import numpy as np
 
 import handgrad
 from handgrad.training.data import Scaling
-from handgrad.training.engine.evaluate import Samples
 from handgrad.training.engine.fit import Programs, Run, first_state, scores
 from handgrad.training.engine.objective import make_objective
 from handgrad.training.engine.optimizer import make_optimizer
