@@ -76,14 +76,18 @@ def test_scikit_learns_checks(estimator: Any, check: Callable[[Any], None]) -> N
         {
             "solver": "sgd",
             "learning_rate": "invscaling",
-            "nesterovs_momentum": False,
-            "momentum": 0.5,
+            "momentum": 0.0,
             "learning_rate_init": 0.3,
         },
         {"solver": "adam", "beta_1": 0.8, "beta_2": 0.9},
-        {"solver": "sgd", "momentum": 0.0, "learning_rate_init": 0.1},
+        {
+            "solver": "sgd",
+            "nesterovs_momentum": False,
+            "momentum": 0.5,
+            "learning_rate_init": 0.1,
+        },
     ],
-    ids=["nesterov", "invscaling", "adam", "plain"],
+    ids=["nesterov", "invscaling", "adam", "momentum"],
 )
 @pytest.mark.parametrize("weight", [None, 2.0])
 def test_steps_are_those_of_scikit_learn(

@@ -74,7 +74,7 @@ def check_weights(sample_weight: Any, x: np.ndarray) -> np.ndarray | None:
         )
     if not weights.any():
         raise ValueError(
-            "`sample_weight` must be positive for a sample, got a weight of zero for all."
+            "`sample_weight` must be positive for a sample, got zero weight for all."
         )
     return weights
 
