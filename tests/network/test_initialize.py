@@ -54,6 +54,24 @@ def test_weights_are_cut_at_two_standard_deviations() -> None:
     assert 0.99 * cut < np.max(np.abs(layer.weight)) <= cut * (1 + 1e-6)
 
 
+@pytest.mark.parametrize(
+    ("activation", "initializer"),
+    [
+        ("relu", jax.nn.initializers.he_normal()),
+        ("selu", jax.nn.initializers.lecun_normal()),
+        ("tanh", jax.nn.initializers.glorot_normal()),
+    ],
+)
+def test_weights_are_those_of_jax_to_the_last_bit(
+    activation: str, initializer: Any
+) -> None:
+    hidden, output = init(KEY, (7, 5, 3), activation=activation)
+    keys = jax.random.split(KEY, 2)
+    assert_equal(hidden.weight, initializer(keys[0], (7, 5), jnp.float32))
+    lecun = jax.nn.initializers.lecun_normal()
+    assert_equal(output.weight, lecun(keys[1], (5, 3), jnp.float32))
+
+
 def test_shapes_chain_and_biases_are_0() -> None:
     params = init(KEY, (5, 4, 1, 3), dtype=jnp.float64)
     assert [layer.weight.shape for layer in params] == [(5, 4), (4, 1), (1, 3)]

