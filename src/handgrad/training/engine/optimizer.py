@@ -1,8 +1,8 @@
 """Optimisers and schedules of Optax, by name and with arguments by name.
 
-What turns gradients into updates is a chain: clip the gradient, decay the weights where
-the optimiser does not do it itself, then the optimiser, its learning rate injected into
-its state; and around them the accumulation over minibatches.
+What turns gradients into updates is a chain: clip the gradient, then the optimiser, its
+learning rate injected into its state, of the objective and, where it decays no weights
+itself, an L2 penalty; and around them the accumulation over minibatches.
 """
 
 import inspect
@@ -123,9 +123,10 @@ def make_optimizer(
     optimizer = _call(
         function, rates, defaults, settings.arguments, "optimizer", inject
     )
-    if not _off(settings.clip_norm):
-        in_front = [_clip(settings.clip_norm), *in_front]
-    chained = optax.chain(*in_front, optimizer) if in_front else optimizer
+    if not _off(penalty):
+        optimizer = with_penalty(penalty, optimizer)
+    clip = _clip(settings.clip_norm)
+    chained = optimizer if _off(settings.clip_norm) else optax.chain(clip, optimizer)
     if settings.accumulate > 1:
         chained = optax.MultiSteps(
             chained, settings.accumulate
@@ -174,27 +175,25 @@ def _warmed_up(schedule: Any, warmup: int, step: Any) -> jax.Array:
 
 def _decay(
     settings: Optimizer, taken: Mapping[str, inspect.Parameter]
-) -> tuple[dict[str, Any], list[optax.GradientTransformation]]:
-    """Arguments for an optimiser that decays weights itself; else what adds the decay
-    to the gradient in front of it, as an L2 penalty does."""
-    if not _off(settings.weight_decay) and "weight_decay" in settings.arguments:
+) -> tuple[dict[str, Any], Any]:
+    """Arguments for an optimiser that decays weights itself; else the factor of the L2
+    penalty that it gets to see."""
+    decay = settings.weight_decay
+    if not _off(decay) and "weight_decay" in settings.arguments:
         raise TrainingError(
             "`optimizer.arguments.weight_decay` must be left out beside "
             "`optimizer.weight_decay`, which spares the biases."
         )
     mask = next((name for name in _DECAY_MASKS if name in taken), None)
     if "weight_decay" in taken and mask:
-        defaults = {mask: weights_alone, "weight_decay": settings.weight_decay}
-        return defaults, []
-    if _off(settings.weight_decay):
-        return {}, []
-    if "weight_decay" in taken:
+        return {mask: weights_alone, "weight_decay": decay}, 0.0
+    if "weight_decay" in taken and not _off(decay):
         raise TrainingError(
             f"`optimizer.weight_decay` must be 0 for {settings.name}, which cannot "
-            f"leave biases out, got {settings.weight_decay}. Use another optimiser, "
-            "or `optimizer.arguments.weight_decay`, which decays biases too."
+            f"leave biases out, got {decay}. Use another optimiser, or "
+            "`optimizer.arguments.weight_decay`, which decays biases too."
         )
-    return {}, settings.weight_decay
+    return {}, decay
 
 
 def _clip(norm: Any) -> optax.GradientTransformation:

@@ -11,7 +11,9 @@ import optax
 from sklearn.exceptions import ConvergenceWarning
 
 import handgrad
-from handgrad.training.engine.fit import Programs, Progress, Run, fit
+from handgrad.training.engine.fit import Progress, fit
+from handgrad.training.engine.prepare import Run
+from handgrad.training.engine.programs import Programs
 from handgrad.training.engine.step import State
 from handgrad.training.estimator.network import SKLEARN_SCHEDULES, Network, Numbers
 from handgrad.training.estimator.parameters import callbacks_of

@@ -11,11 +11,12 @@ import numpy as np
 
 import handgrad
 from handgrad.training.data import Scaling
-from handgrad.training.engine.fit import Programs, Run, first_state, scores
 from handgrad.training.engine.objective import make_objective
 from handgrad.training.engine.optimizer import make_optimizer
 from handgrad.training.engine.order import Draw, shuffled, steps_of
 from handgrad.training.engine.penalty import penalty, with_penalty
+from handgrad.training.engine.prepare import Run, first_state
+from handgrad.training.engine.programs import Programs, scores
 from handgrad.training.engine.step import Epoch, State, Step, make_chunk
 from handgrad.training.estimator.network import Network, Numbers, settings_of
 
@@ -28,6 +29,14 @@ class _Shapes(NamedTuple):
 
     tree: Any
     leaves: tuple[tuple[tuple[int, ...], Any], ...]
+
+
+class _Compiled(NamedTuple):
+    """With the numbers as first arguments, where they have a part in it."""
+
+    chunk: Any
+    order: Any
+    score: Any
 
 
 def programs_of(network: Network, numbers: Numbers, run: Run, state: State) -> Programs:
@@ -44,9 +53,13 @@ def programs_of(network: Network, numbers: Numbers, run: Run, state: State) -> P
     arguments = (numbers, run.key, state, run.train, run.seen, run.validation)
     leaves, tree = jax.tree.flatten(arguments)
     shapes = _Shapes(tree, tuple((leaf.shape, leaf.dtype) for leaf in leaves))
-    made: Any = _compiled(network, shapes, run.samples, run.batch_size)
+    made = _compiled(network, shapes, run.samples, run.batch_size)
     return Programs(
-        partial(made.chunk, numbers), made.order, partial(made.score, numbers)
+        run.begin,
+        partial(made.chunk, numbers),
+        made.order,
+        partial(made.score, numbers),
+        _unused,
     )
 
 
@@ -100,7 +113,7 @@ _penalty = jax.jit(penalty)
 @lru_cache(maxsize=KEPT)
 def _compiled(
     network: Network, shapes: _Shapes, samples: int, batch_size: int
-) -> Programs:
+) -> _Compiled:
     """Compiled side by side, for arguments of these shapes."""
     leaves = [jax.ShapeDtypeStruct(*leaf) for leaf in shapes.leaves]
     numbers, key, state, train, seen, validation = jax.tree.unflatten(
@@ -124,7 +137,7 @@ def _compiled(
         jax.jit(score).lower(numbers, state, seen, validation),
     )
     with ThreadPoolExecutor() as pool:
-        return Programs(*pool.map(lambda each: each.compile(), lowered))
+        return _Compiled(*pool.map(lambda each: each.compile(), lowered))
 
 
 def _step(network: Network, numbers: Numbers, steps: int) -> Step:
@@ -143,6 +156,11 @@ def _step(network: Network, numbers: Numbers, steps: int) -> Step:
     dtype = np.dtype(network.param_dtype).type
     scaling = Scaling(dtype(0), dtype(1))
     return Step(objective._replace(dtype=network.dtype), optimizer, scaling, 0.0)
+
+
+def _unused(*_: Any) -> Any:
+    """No part of an estimator stays on the disk."""
+    raise AssertionError
 
 
 def _as_they_come(

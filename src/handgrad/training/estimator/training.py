@@ -13,9 +13,9 @@ from sklearn.utils.validation import validate_data
 
 from handgrad.network import Layer, Params
 from handgrad.training.engine.evaluate import Samples
-from handgrad.training.engine.fit import Run, prepare
 from handgrad.training.engine.optimizer import schedule_names
 from handgrad.training.engine.order import steps_of
+from handgrad.training.engine.prepare import Run, prepare
 from handgrad.training.errors import TrainingError, shortened
 from handgrad.training.estimator.iterations import Plan, begin_history, iterate, keep
 from handgrad.training.estimator.left import leave, take_up
