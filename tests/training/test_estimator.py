@@ -168,7 +168,7 @@ def test_nothing_heavy_is_imported() -> None:
 import sys, handgrad
 assert "sklearn" not in sys.modules and "handgrad.training" not in sys.modules
 import handgrad.sklearn
-heavy = {"rich", "tyro", "matplotlib", "tensorboardX", "pandas", "polars", "orbax"}
+heavy = {"rich", "tyro", "matplotlib", "tensorboardX", "polars", "orbax"}
 heavy |= {"handgrad.training.views", "handgrad.training.main", "handgrad.training.run"}
 print(sorted(heavy & sys.modules.keys()))
 """
@@ -177,6 +177,7 @@ print(sorted(heavy & sys.modules.keys()))
     assert found.stdout.strip() == "[]"
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # optimistic_adam
 @pytest.mark.parametrize("solver", sorted(optimizer_names()))
 def test_every_solver_of_optax_takes_a_step(solver: str) -> None:
     """With the defaults of all else; by shapes, which compile nothing."""
