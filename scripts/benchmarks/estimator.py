@@ -142,7 +142,7 @@ def show_accuracy(found: dict[str, dict[str, list[float]]]) -> None:
     """One row per data set, in per cent."""
     table = Table("data set", *LIBRARIES, "difference", title="test accuracy, %")
     for name, scores in found.items():
-        columns = [100 * np.array(scores[library]) for library in LIBRARIES]
+        columns: list[Any] = [100 * np.array(scores[each]) for each in LIBRARIES]
         columns.append(columns[0] - columns[1])
         cells = [f"{np.mean(c):.2f} ± {standard_error(c):.2f}" for c in columns]
         table.add_row(name, *cells)

@@ -150,7 +150,7 @@ def test_another_fit_compiles_nothing() -> None:
     """Whatever the numbers are; another network does."""
     compiled: list[str] = []
 
-    def listen(event: str, duration: float, **__: Any) -> None:
+    def listen(event: str, duration: float, **__: str | int) -> None:
         if "compile" in event:
             compiled.append(event)
 
@@ -641,7 +641,7 @@ def test_pickle_and_clone() -> None:
     model = small(early_stopping=True).fit(X, WORDS[Y])
     again = pickle.loads(pickle.dumps(model))
     np.testing.assert_array_equal(again.predict_proba(X), model.predict_proba(X))
-    copy = clone(model)
+    copy: Any = clone(model)
     assert not hasattr(copy, "coefs_")
     assert_same_parameters(copy.fit(X, WORDS[Y]), model)
 

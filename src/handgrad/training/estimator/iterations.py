@@ -95,7 +95,7 @@ def _epochs(plan: Plan, state: State, rate: float | None) -> Iterator[Progress]:
     has it."""
     with jax.enable_x64(plan.network.dtype == "float64"):
         state = _with_rate(state, rate)
-    steps = fit(plan.run, state, epochs=plan.epochs, programs=plan.programs)
+    steps = fit(plan.run, plan.programs, state, epochs=plan.epochs)
     while True:
         with jax.enable_x64(plan.network.dtype == "float64"):
             progress = next((each for each in steps if each.record is not None), None)
