@@ -221,6 +221,7 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):
 
     def _outputs(self, X: Any, wanted: Wanted) -> np.ndarray:
         check_is_fitted(self)
-        x: Any = validate_data(self, X, dtype=self.coefs_[0].dtype, reset=False)
+        with np.errstate(over="ignore"):  # what does not fit is infinite, and refused
+            x: Any = validate_data(self, X, dtype=self.coefs_[0].dtype, reset=False)
         params = training.params_of(self)
         return predict(params, x, self._activation, wanted)

@@ -143,17 +143,17 @@ def held_out(
     """A stratified split: what is left to train on, and a fraction for validation."""
     from sklearn.model_selection import train_test_split
 
+    if np.ceil(fraction * len(samples.y)) < max(2, len(np.unique(samples.y))):
+        raise ValueError(
+            "`validation_fraction` must hold out 2 samples or more, and one of every "
+            f"class, got {fraction} of {len(samples.y)} samples. Choose a larger one."
+        )
     split = train_test_split(
         np.arange(len(samples.y)),
         test_size=fraction,
         stratify=samples.y,
         random_state=random,
     )
-    if len(split[1]) < 2:
-        raise ValueError(
-            "`validation_fraction` must hold out 2 samples or more, got "
-            f"{fraction} of {len(samples.y)} samples. Choose a larger one."
-        )
     x, y, weights = samples
     kept, held = (
         Weighted(x[rows], y[rows], None if weights is None else weights[rows])

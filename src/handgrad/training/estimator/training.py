@@ -116,15 +116,21 @@ def _checked(model: Any) -> dict[str, Any]:
 
 def _validated(model: Any, x: Any, y: Any, *, anew: bool) -> tuple[Any, np.ndarray]:
     dtype: Any = {
-        "auto": (np.float64, np.float32),
+        "auto": np.float32 if _is_narrow(x) else (np.float64, np.float32),
         "float64": np.float64,
         "float32": np.float32,
         "bfloat16": np.float32,
     }[model.dtype]
     dtype = dtype if anew else model.coefs_[0].dtype
-    x, y = validate_data(model, x, y, dtype=dtype, reset=anew)
+    with np.errstate(over="ignore"):  # what does not fit is infinite, and refused
+        x, y = validate_data(model, x, y, dtype=dtype, reset=anew)
     check_classification_targets(y)
     return x, y
+
+
+def _is_narrow(x: Any) -> bool:
+    """Whether a frame is of float32 alone, which scikit-learn does not see of all."""
+    return hasattr(x, "columns") and np.asarray(x[:1]).dtype == np.float32
 
 
 def _samples(model: Any, x: Any, y: Any, sample_weight: Any) -> Weighted:
