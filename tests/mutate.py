@@ -2,9 +2,10 @@
 
 cosmic-ray says what the mutants are and makes them; its `exec` would import JAX and run
 all tests of a room for each. Here a forked process, in a clone of what is committed,
-runs the tests of the mutated line, those of its module and the fastest first, until one
-fails; time up is a failure. Results stay in .mutants/ and count until the room's code
-changes, comments apart: Ctrl-C, and the same command goes on.
+runs the tests of the mutated line, those of its module and the fastest first. A mutant
+is killed when one fails or does not end, and alive when none has within its time.
+Results stay in .mutants/ and count until the room's code changes, comments apart:
+Ctrl-C, and the same command goes on.
 
 What nothing can tell from the code is explained by `# mutants: REASON`, at the end of
 its line or on the line above. Survivors without a reason are tried again every time.
@@ -22,10 +23,11 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
-from multiprocessing import get_context
+import time
+import traceback
+from collections.abc import Callable, Generator
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import pytest
 import tyro
@@ -33,8 +35,10 @@ import tyro
 ROOT = Path(__file__).parents[1]
 KEPT = ROOT / ".mutants"
 MARK = "# mutants: "
-BUDGET = 20.0
-"""Seconds that the tests of a line may take, as measured without a mutant."""
+
+BUDGET, AT_IMPORT, ENDLESS = LIMITS = 60, 180, 60
+"""Seconds of the processor: for the tests of a line, for those of one that runs only at
+import, and for a single test, which may also wait ten times as long by the clock."""
 
 LEFT_OUT = ("gradients", "dtypes", "rivals", "commands", "documentation")
 """test_*.py with big grids, or of scripts: what dies only there dies by chance."""
@@ -72,26 +76,99 @@ class Watch:
         return code
 
 
-def enter(folder: str) -> None:
-    """Work in a clone of what is committed from here on."""
+class Trial(NamedTuple):
+    """A pytest plugin: the tests of a mutant in order, until its time is up."""
+
+    mutant: Any
+    tests: list[str]
+    others: set[str]
+    seconds: int
+
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        rank = {test: k for k, test in enumerate(self.tests)}
+        items[:] = [item for item in items if item.nodeid not in self.others]
+        items.sort(key=lambda item: rank.get(item.nodeid, -1))  # new names first
+
+    def pytest_runtest_logstart(self) -> None:
+        if time.process_time() > self.seconds:
+            os._exit(0)
+        signal.setitimer(signal.ITIMER_PROF, ENDLESS)
+        signal.alarm(10 * ENDLESS)
+
+    def run(self) -> int:
+        path, code = self.mutant.module_path, self.code()
+        path.write_text(code, encoding="utf-8")
+        date = int(short(code)[:7], 16)
+        os.utime(path, (date, date))  # of its own, or another's bytecode may be taken
+        signal.setitimer(signal.ITIMER_PROF, ENDLESS)
+        return pytest.main([*PYTEST, *{t.split("::")[0] for t in self.tests}], [self])
+
+    def code(self) -> str:
+        from cosmic_ray.mutating import mutate_code
+        from cosmic_ray.plugins import get_operator
+
+        operator = get_operator(self.mutant.operator_name)()
+        before = self.mutant.module_path.read_text(encoding="utf-8")
+        return mutate_code(before, operator, self.mutant.occurrence) or before
+
+    def line(self) -> str:
+        before = self.mutant.module_path.read_text(encoding="utf-8")
+        both = zip(before.splitlines(), self.code().splitlines(), strict=False)
+        return next((new.strip() for old, new in both if old != new), "nothing")
+
+
+def clone_in(folder: str) -> str:
     clone = tempfile.mkdtemp(dir=folder)
     subprocess.run(["git", "clone", "-q", str(ROOT), clone], check=True)
-    os.chdir(clone)
-    sys.path[:0] = [f"{clone}/src", f"{clone}/tests"]
-    os.environ["PYTHONPATH"] = f"{clone}/src"
+    return clone
 
 
-def forked(work: Callable[[], int], seconds: float = 0) -> int:
-    """The exit code of ``work`` in a process of its own; below 0 when time is up."""
+def start(work: Callable[[], int], clone: str) -> int:
+    """A process that works in a clone; Ctrl-C does not reach it."""
     child = os.fork()
     if child == 0:
-        signal.alarm(int(seconds))
         try:
+            os.chdir(clone)
+            subprocess.run(["git", "checkout", "-q", "."], check=True)
+            sys.path[:0] = [f"{clone}/src", f"{clone}/tests"]
+            os.environ["PYTHONPATH"] = f"{clone}/src"
             os._exit(work())
-        except BaseException as error:
-            print(error, file=sys.stderr, flush=True)
+        except BaseException:
+            traceback.print_exc()
             os._exit(70)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    os.setpgid(child, child)
+    return child
+
+
+def outcomes(
+    jobs: list[tuple[str, Callable[[], int]]], clones: list[str]
+) -> Generator[tuple[str, int]]:
+    """The exit code of each job, below 0 for a signal; one at a time in each clone."""
+    running: dict[int, tuple[str, str]] = {}
+
+    def end(child: int) -> int:
+        os.killpg(child, signal.SIGKILL)  # and what it started
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+    try:
+        while jobs or running:
+            if jobs and clones:
+                name, work = jobs.pop()
+                clone = clones.pop()
+                running[start(work, clone)] = name, clone
+                continue
+            ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)
+            assert ended is not None
+            name, clone = running.pop(ended.si_pid)
+            clones.append(clone)
+            yield name, end(ended.si_pid)
+    finally:
+        for child in running:
+            end(child)
+
+
+def short(value: object) -> str:
+    return hashlib.sha256(repr(value).encode()).hexdigest()[:8]
 
 
 def mutants_of(paths: list[Path]) -> dict[str, Any]:
@@ -114,36 +191,13 @@ def mutants_of(paths: list[Path]) -> dict[str, Any]:
     return dict(sorted(named.items()))
 
 
-def tests_of(cover: dict[str, Any], path: str, row: int) -> tuple[list[str], float]:
-    """The tests of a line, all for one that runs at import; and the time they get."""
-    spent, mirror = cover["seconds"], f"test_{Path(path).stem}."
-    found = set(cover["lines"][path].get(str(row), ())) & set(spent)
-    chosen, whole = [], 0.0
-    for test in sorted(found or spent, key=lambda t: (mirror not in t, spent[t])):
-        if whole < BUDGET or not found:
-            chosen.append(test)
-            whole += spent[test]
-    return chosen, 30 + 3 * whole
-
-
-def attempt(job: tuple[str, Any, list[str], float]) -> tuple[str, str]:
-    """Try one mutant in the clone that is here: its name, and its line if it lives."""
-    from cosmic_ray.mutating import use_mutation
-    from cosmic_ray.plugins import get_operator
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    name, mutant, tests, seconds = job
-    operator, path = get_operator(mutant.operator_name)(), mutant.module_path
-    with use_mutation(path, operator, mutant.occurrence) as (before, after):
-        time = int(hashlib.sha256(name.encode()).hexdigest()[:7], 16)
-        os.utime(path, (time, time))  # of its own, or bytecode of another may be taken
-        code = forked(lambda: pytest.main([*PYTEST, *tests]), seconds)
-        if code == pytest.ExitCode.USAGE_ERROR:  # the names of the tests changed too
-            whole = dict.fromkeys(test.split("[")[0] for test in tests)
-            code = forked(lambda: pytest.main([*PYTEST, *whole]), seconds)
-    both = zip(before.splitlines(), (after or "").splitlines(), strict=False)
-    line = next((new.strip() for old, new in both if old != new), "")
-    return name, "" if code else line or "nothing"
+def trial(cover: dict[str, Any], mutant: Any) -> Trial:
+    """The tests of its line, or all if that runs at import; its module's first."""
+    spent, path, row = cover["seconds"], mutant.module_path, mutant.start_pos[0]
+    found = set(cover["lines"][str(path)].get(str(row), ())) & set(spent)
+    mirror = f"test_{path.stem}."
+    tests = sorted(found or spent, key=lambda test: (mirror not in test, spent[test]))
+    return Trial(mutant, tests, {*spent} - {*tests}, BUDGET if found else AT_IMPORT)
 
 
 def main(
@@ -163,16 +217,18 @@ def main(
     import jax.test_util  # noqa: F401  once, for all forks
 
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        enter(folder)
+        clones = [clone_in(folder) for _ in range(workers)]
+        os.chdir(clone_in(folder))
         paths = sorted(Path("src/handgrad", room).rglob("[!_]*.py"))
         tests = sorted(Path("tests", room).rglob("test_*.py"))
         tests = [str(path) for path in tests if path.stem[5:] not in LEFT_OUT]
-        code = b"".join(ast.dump(ast.parse(p.read_bytes())).encode() for p in paths)
-        covered = KEPT / f"{room}-{hashlib.sha256(trees).hexdigest()[:8]}.json"
-        results = KEPT / f"{room}-{hashlib.sha256(code).hexdigest()[:8]}.jsonl"
+        code = [ast.dump(ast.parse(path.read_bytes())) for path in paths]
+        covered = KEPT / f"{room}-{short(trees)}.json"
+        results = KEPT / f"{room}-{short([*code, LIMITS])}.jsonl"
         KEPT.mkdir(exist_ok=True)
         results.touch()
-        if not covered.exists() and forked(lambda: Watch(room).run(tests, covered)):
+        watch = [(room, lambda: Watch(room).run(tests, covered))]
+        if not covered.exists() and any(code for _, code in outcomes(watch, clones)):
             raise SystemExit("The tests fail without a mutant: mend them first.")
         cover, mutants = json.loads(covered.read_text()), mutants_of(paths)
         place = {n: (str(m.module_path), m.start_pos[0]) for n, m in mutants.items()}
@@ -184,35 +240,49 @@ def main(
         }
         done = dict(map(json.loads, results.open(encoding="utf-8")))
         chosen = random.Random(seed).sample(list(mutants), len(mutants))[:sample]
-        jobs = [
-            (name, mutants[name], *tests_of(cover, *place[name]))
+        trials = {
+            name: trial(cover, mutants[name])
             for name in chosen
-            if name not in done or (done[name] and place[name] not in marked)
-        ]
+            if done.get(name, 0) == 0 and not (name in done and place[name] in marked)
+        }
+        jobs = [(name, trials[name].run) for name in reversed(trials)]
         print(
             f"{len(chosen)} of {len(mutants)} mutants, {len(jobs)} to try", flush=True
         )
         with (
-            contextlib.suppress(KeyboardInterrupt),
             results.open("a", encoding="utf-8") as file,
-            get_context("fork").Pool(workers, enter, [folder]) as pool,
+            contextlib.closing(outcomes(jobs, clones)) as tried,
         ):
-            for name, line in pool.imap_unordered(attempt, jobs):
-                done[name] = line
-                print(json.dumps([name, line]), file=file, flush=True)
+            for name, code in tried:
+                if code != -signal.SIGKILL:  # no memory was left: that says nothing
+                    done[name] = code
+                    file.write(json.dumps([name, code]) + "\n")
+                    file.flush()
+                if code == 0 and place[name] not in marked:
+                    line = trials[name].line()
+                    print("{}:{}: alive:".format(*place[name]), line, flush=True)
 
-    alive = [name for name in chosen if done.get(name)]
-    bare = [name for name in alive if place[name] not in marked]
+    alive = [place[name] for name in chosen if done.get(name) == 0]
     left = sum(name not in done for name in chosen)
-    for name in sorted(bare):
-        print("{}:{}: alive:".format(*place[name]), done[name])
     if not left and len(chosen) == len(mutants):
-        for path, row in sorted(marked - {place[name] for name in alive}):
+        for path, row in sorted(marked - {*alive}):
             print(f"{path}:{row}: marked, and none lives")
-    killed, known = len(chosen) - left - len(alive), len(alive) - len(bare)
-    print(f"{killed} killed, {left} not tried; alive: {known} marked, {len(bare)} not")
+    killed, bare = len(chosen) - left - len(alive), sum(p not in marked for p in alive)
+    endless = sum(
+        done.get(name) in (-signal.SIGPROF, -signal.SIGALRM) for name in chosen
+    )
+    print(
+        f"{killed} killed, {endless} of them by a test without end; {left} not tried; "
+        f"alive: {len(alive) - bare} marked, {bare} not"
+    )
     return int(bool(bare or left))
 
 
 if __name__ == "__main__":
-    sys.exit(tyro.cli(main))
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        sys.exit(tyro.cli(main))
+    except KeyboardInterrupt:
+        sys.exit(
+            "Stopped. What was tried is kept; the same command goes on from there."
+        )
