@@ -29,6 +29,7 @@ from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
+import hypothesis
 import pytest
 import tyro
 
@@ -84,6 +85,16 @@ class Trial(NamedTuple):
     others: set[str]
     seconds: int
 
+    def pytest_configure(self) -> None:
+        phases = (
+            hypothesis.Phase.explicit,
+            hypothesis.Phase.generate,
+        )  # what fails will do
+        hypothesis.settings.register_profile(
+            "brief", hypothesis.settings(phases=phases)
+        )
+        hypothesis.settings.load_profile("brief")
+
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         rank = {test: k for k, test in enumerate(self.tests)}
         items[:] = [item for item in items if item.nodeid not in self.others]
@@ -94,6 +105,10 @@ class Trial(NamedTuple):
             os._exit(0)
         signal.setitimer(signal.ITIMER_PROF, ENDLESS)
         signal.alarm(10 * ENDLESS)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.failed:
+            os._exit(1)
 
     def run(self) -> int:
         path, code = self.mutant.module_path, self.code()
@@ -214,7 +229,11 @@ def main(
     os.environ["JAX_COMPILATION_CACHE_DIR"] = str(KEPT / "jax")
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
     os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
-    import jax.test_util  # noqa: F401  once, for all forks
+    import chex  # noqa: F401  once, for all forks
+    import hypothesis.extra.numpy  # noqa: F401
+    import jax.test_util  # noqa: F401
+    import optax  # noqa: F401
+    import sklearn.neural_network  # noqa: F401
 
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         clones = [clone_in(folder) for _ in range(workers)]
