@@ -264,7 +264,10 @@ def main(
             for name in chosen
             if done.get(name, 0) == 0 and not (name in done and place[name] in marked)
         }
-        jobs = [(name, trials[name].run) for name in reversed(trials)]
+        jobs = [
+            (name, trials[name].run)
+            for name in sorted(trials, key=lambda n: place[n] not in marked)
+        ]
         print(
             f"{len(chosen)} of {len(mutants)} mutants, {len(jobs)} to try", flush=True
         )
