@@ -230,6 +230,12 @@ def test_logits_of_1e4_are_finite_and_right_in_float32() -> None:
         assert_equal(delta, jnp.array([[1, -1], [0, 0], [-0.5, 0.5]], jnp.float32))
 
 
+def test_L1_is_infinite_where_a_target_has_weight_on_a_class_that_cannot_be() -> None:
+    logits = jnp.array([[0.0, -jnp.inf]] * 3)
+    q = jnp.array([[1.0, 0.0], [0.5, 0.5], [1.5, -0.5]])
+    assert negative_log_likelihood(logits, q).tolist() == [0, jnp.inf, -jnp.inf]
+
+
 @pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16, jnp.float32])
 def test_low_precision_logits_are_widened_to_float32(dtype: Any) -> None:
     logits = jnp.array([[6e4, -6e4]], dtype)
