@@ -104,6 +104,7 @@ def check_targets(
     """targets as an array: integer labels (m,) or floating distributions (m, C)."""
     if isinstance(targets, np.ndarray) and targets.dtype in (np.int64, np.uint64):
         # Where x64 is off the upper half is cut off, and 2^32 would become label 0.
+        # mutants: the dtype is one of the two, and no number below 0 is a class
         least = -1 if targets.dtype == np.int64 else 0
         targets = np.clip(targets, least, np.iinfo(np.int32).max).astype(np.int32)
     targets = jnp.asarray(targets)
@@ -226,7 +227,7 @@ def check_number(
     came: Any = value if is_traced(value) else np.asarray(value)
     within = [came.ndim == 0 and any(jnp.issubdtype(came.dtype, k) for k in REAL)]
     number = None
-    if within[0]:
+    if within[0]:  # mutants: it has one entry
         with np.errstate(over="ignore"):
             number = came.astype(dtype)
         within = [holds(came, bound) for bound, _, holds in given]

@@ -303,7 +303,7 @@ def loss_of_logits(
     return mean_loss(negative_log_likelihood(logits, targets), weights)
 
 
-@overload
+@overload  # mutants: for type checkers
 def value_and_grad(
     params: Params,
     x: ArrayLike,
@@ -317,7 +317,7 @@ def value_and_grad(
 ) -> tuple[jax.Array, Params]: ...
 
 
-@overload
+@overload  # mutants: for type checkers
 def value_and_grad(
     params: Params,
     x: ArrayLike,
