@@ -177,6 +177,7 @@ def carried(
         backward, params, trace, weights=top.weights, transport=transport
     )
     (delta,) = top.layers
+    # mutants: it is 2 or 3
     return replace(top, layers=(down if delta.ndim == 2 else jax.vmap(down))(delta))
 
 

@@ -37,7 +37,7 @@ def negative_log_likelihood(logits: jax.Array, targets: jax.Array) -> jax.Array:
     Returns:
       l, (m,), in nats, float32 or wider; NaN for a label outside 0 ... C-1.
     """
-    if targets.ndim == 2:
+    if targets.ndim == 2:  # mutants: it is 1 or 2
         log = log_probabilities(logits, targets)
         return -jnp.sum(targets.astype(log.dtype) * log, axis=1)
     y, known = _class_of(targets, logits.shape[1])
@@ -106,7 +106,7 @@ def output_delta(
     """
     if scale is None:
         scale = jnp.ones((), probabilities.dtype)
-    if targets.ndim == 2:
+    if targets.ndim == 2:  # mutants: it is 1 or 2
         q = targets.astype(probabilities.dtype)
         delta = jnp.sum(q, axis=1, keepdims=True) * probabilities - q
         return per_sample(scale, delta) * delta
@@ -118,6 +118,7 @@ def output_delta(
 
 def row_sums(targets: jax.Array, dtype: jnp.dtype) -> jax.Array | None:
     """t_i = sum_c q_ic, (m,), float32 or wider; None for labels, where all are 1."""
+    # mutants: it is 1 or 2
     return None if targets.ndim == 1 else jnp.sum(targets, axis=1, dtype=dtype)
 
 
