@@ -267,6 +267,18 @@ def test_distributions_take_the_dtype_of_the_logits_widened() -> None:
         assert_equal(narrow, function(output.astype(jnp.float32), q))
 
 
+@pytest.mark.parametrize("bits", [8, 16, 32, 64])
+@pytest.mark.parametrize("kind", ["int", "uint"])
+def test_labels_may_have_any_integer_dtype(kind: str, bits: int) -> None:
+    """More classes than 8 bits count; -1 is the largest number where there is no sign."""
+    logits = jnp.arange(600.0).reshape(2, 300)
+    labels = jnp.array([100, -1]).astype(f"{kind}{bits}")
+    losses = negative_log_likelihood(logits, labels)
+    expected = negative_log_likelihood(logits, jnp.array([100, int(labels[1])]))
+    assert np.array_equal(losses, expected, equal_nan=True)
+    assert jnp.isnan(losses[1]) == (f"{kind}{bits}" != "uint8")  # 255 is a class
+
+
 @pytest.mark.parametrize("label", [-1, 3, 1000])
 def test_a_label_out_of_range_is_nan_and_leaves_other_rows_alone(label: int) -> None:
     logits = jnp.array([[0.5, -1.0, 2.0], [1.5, 0.25, -3.0]])

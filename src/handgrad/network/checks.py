@@ -105,7 +105,7 @@ def check_targets(
     """targets as an array: integer labels (m,) or floating distributions (m, C)."""
     if isinstance(targets, np.ndarray) and targets.dtype in (np.int64, np.uint64):
         # Where x64 is off the upper half is cut off, and 2^32 would become label 0.
-        # mutants: of two dtypes; no class is below 0, and NumPy clips unsigned there too
+        # mutants: of two dtypes; no class is below 0, and NumPy clips unsigned there
         least = -1 if targets.dtype == np.int64 else 0
         targets = np.clip(targets, least, np.iinfo(np.int32).max).astype(np.int32)
     targets = jnp.asarray(targets)
