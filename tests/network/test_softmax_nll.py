@@ -21,6 +21,7 @@ from jax.test_util import check_vjp
 
 from handgrad import class_weights, smooth_labels
 from handgrad.network.softmax_nll import (
+    log_probabilities,
     mean_loss,
     negative_log_likelihood,
     output_delta,
@@ -234,6 +235,11 @@ def test_L1_is_infinite_where_a_target_has_weight_on_a_class_that_cannot_be() ->
     logits = jnp.array([[0.0, -jnp.inf]] * 3)
     q = jnp.array([[1.0, 0.0], [0.5, 0.5], [1.5, -0.5]])
     assert negative_log_likelihood(logits, q).tolist() == [0, jnp.inf, -jnp.inf]
+
+
+def test_L1_takes_0_for_the_logarithm_where_target_and_probability_are_0() -> None:
+    logits, q = jnp.array([[0.0, -jnp.inf]] * 2), jnp.array([[1.0, 0.0], [0.5, 0.5]])
+    assert log_probabilities(logits, q).tolist() == [[0, 0], [0, -jnp.inf]]
 
 
 @pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16, jnp.float32])
