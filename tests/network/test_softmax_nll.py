@@ -354,6 +354,13 @@ def test_class_weights_of_labels_and_of_distributions() -> None:
     assert_equal(class_weights(soft, per_class), jnp.array([3.0, 1.0]))
 
 
+def test_class_weights_of_no_class_are_1() -> None:
+    per_class = jnp.array([4.0, 2.0])
+    labels, soft = jnp.array([-1, 2, 0]), jnp.array([[np.nan, 1.0], [0.0, 1.0]])
+    assert class_weights(labels, per_class).tolist() == [1, 1, 4]
+    assert class_weights(soft, per_class).tolist() == [1, 2]
+
+
 def test_class_weights_take_whole_numbers() -> None:
     assert_equal(
         class_weights(np.array([1, 0]), np.array([3, 5])),
