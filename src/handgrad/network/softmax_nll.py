@@ -192,15 +192,18 @@ def _class_of(labels: jax.Array, classes: int) -> tuple[jax.Array, jax.Array]:
     A label that is no class becomes 0, for whoever asks no further. Under jit a value
     cannot be refused, but it must not be scored as if it were a class.
     """
+    # mutants: of 32 bits no class wraps, and none are between 16 and 32
     if jnp.iinfo(labels.dtype).bits < 32:  # C itself may not fit into uint8
         labels = labels.astype(jnp.int32)
     known = (labels >= 0) & (labels < classes)
+    # mutants: what is no class may become any
     return jnp.where(known, labels, 0).astype(jnp.int32), known
 
 
 def _entry(rows: jax.Array, y: jax.Array) -> jax.Array:
     """Entry y_i of row i, (m,)."""
     if placement(rows).sharding is None:
+        # mutants: there is one column
         return jnp.take_along_axis(rows, y[:, None], axis=1)[:, 0]
     return jnp.sum(jnp.where(_is_class(rows, y), rows, 0), axis=1)
 
