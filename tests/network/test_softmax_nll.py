@@ -238,8 +238,10 @@ def test_L1_is_infinite_where_a_target_has_weight_on_a_class_that_cannot_be() ->
 
 
 def test_L1_takes_0_for_the_logarithm_where_target_and_probability_are_0() -> None:
-    logits, q = jnp.array([[0.0, -jnp.inf]] * 2), jnp.array([[1.0, 0.0], [0.5, 0.5]])
-    assert log_probabilities(logits, q).tolist() == [[0, 0], [0, -jnp.inf]]
+    logits = jnp.array([[0.0, -jnp.inf], [0.0, -jnp.inf], [0.0, 0.0]])
+    q = jnp.array([[1.0, 0.0], [0.5, 0.5], [1.0, 0.0]])
+    expected = [[0, 0], [0, -jnp.inf], [-np.log(2), -np.log(2)]]
+    assert log_probabilities(logits, q).tolist() == expected
 
 
 @pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16, jnp.float32])
