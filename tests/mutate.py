@@ -37,6 +37,9 @@ MARK = "# mutants: "
 LEFT_OUT = ("gradients", "dtypes", "rivals", "commands", "documentation")
 """test_*.py with big grids, or of scripts: what dies only there dies by chance."""
 
+NOTHING = (3, 5, 70, -signal.SIGKILL)
+"""Exit codes that say nothing of a mutant: pytest's own fault, no test, no memory."""
+
 IMPORTED = ("chex", "hypothesis.extra.numpy", "jax.test_util", "optax", "sklearn")
 """What tests import: once for all forks."""
 
@@ -132,8 +135,8 @@ def main(
             contextlib.closing(outcomes(jobs, clones)) as tried,
         ):
             for name, code in tried:
-                if code == -signal.SIGKILL:
-                    continue  # no memory was left: that says nothing
+                if code in NOTHING:
+                    continue
                 done[name] = code
                 file.write(json.dumps([name, code]) + "\n")
                 file.flush()
