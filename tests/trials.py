@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 BUDGET, AT_IMPORT, ENDLESS = LIMITS = 60, 180, 60
@@ -59,6 +60,12 @@ class Trial:
     others: set[str]
     seconds: int
     end: float = math.inf
+
+    def pytest_configure(self) -> None:
+        phases = hypothesis.Phase.explicit, hypothesis.Phase.generate
+        brief = hypothesis.settings(phases=phases)  # any example that fails will do
+        hypothesis.settings.register_profile("brief", brief)
+        hypothesis.settings.load_profile("brief")
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         rank = {test: k for k, test in enumerate(self.tests)}

@@ -17,6 +17,8 @@ from helpers import (
 )
 from hypothesis import given
 from hypothesis import strategies as st
+from jax.sharding import AxisType, NamedSharding
+from jax.sharding import PartitionSpec as P
 from jax.test_util import check_vjp
 
 from handgrad import class_weights, smooth_labels
@@ -273,6 +275,21 @@ def test_distributions_take_the_dtype_of_the_logits_widened() -> None:
         assert_equal(function(output, q), function(output, q.astype(jnp.float64)))
         narrow = function(output.astype(jnp.float32), q.astype(jnp.float64))
         assert_equal(narrow, function(output.astype(jnp.float32), q))
+
+
+def test_L1_and_B3_of_labels_do_not_change_on_an_explicit_mesh() -> None:
+    logits, labels = jnp.arange(16.0).reshape(4, 4) ** 0.5, jnp.array([0, 3, 1, 2])
+    mesh = jax.make_mesh((2, 2), ("data", "model"), (AxisType.Explicit,) * 2)
+    with jax.set_mesh(mesh):
+        laid = jax.device_put(logits, NamedSharding(mesh, P("data", "model")))
+        y = jax.device_put(labels, NamedSharding(mesh, P("data")))
+        losses = negative_log_likelihood(laid, y)
+        delta = output_delta(softmax(laid), y)
+    assert delta.sharding.spec == P("data", "model")
+    expected = negative_log_likelihood(logits, labels)
+    assert_close(jax.device_get(losses), expected, EQUATION)
+    expected = output_delta(softmax(logits), labels)
+    assert_close(jax.device_get(delta), expected, EQUATION)
 
 
 @pytest.mark.parametrize("bits", [8, 16, 32, 64])
