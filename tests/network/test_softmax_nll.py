@@ -304,6 +304,11 @@ def test_labels_may_have_any_integer_dtype(kind: str, bits: int) -> None:
     assert np.array_equal(losses, expected, equal_nan=True)
 
 
+def test_L1_of_a_label_beyond_32_bits_is_nan() -> None:
+    labels = jnp.array([2**32, -(2**32) + 1])
+    assert jnp.all(jnp.isnan(negative_log_likelihood(jnp.zeros((2, 3)), labels)))
+
+
 @pytest.mark.parametrize("label", [-1, 3, 1000])
 def test_a_label_out_of_range_is_nan_and_leaves_other_rows_alone(label: int) -> None:
     logits = jnp.array([[0.5, -1.0, 2.0], [1.5, 0.25, -3.0]])
