@@ -131,6 +131,7 @@ def main(
             f"{len(chosen)} of {len(mutants)} mutants, {len(jobs)} to try", flush=True
         )
         with (
+            contextlib.suppress(KeyboardInterrupt),
             results.open("a", encoding="utf-8") as file,
             contextlib.closing(outcomes(jobs, clones)) as tried,
         ):
@@ -163,4 +164,4 @@ if __name__ == "__main__":
     try:
         sys.exit(tyro.cli(main))
     except KeyboardInterrupt:
-        sys.exit("Stopped: what was tried is kept, and the same command goes on.")
+        sys.exit("Stopped before a mutant was tried.")
