@@ -178,7 +178,7 @@ def class_weights(targets: ArrayLike, per_class: ArrayLike) -> jax.Array:
         )
     targets = check_targets(targets, per_class.shape[0])  # mutants: one axis
     per_class = per_class.astype(_wide(targets))
-    if targets.ndim == 1:
+    if targets.ndim == 1:  # mutants: it is 1 or 2
         y, known = _class_of(targets, per_class.shape[0])  # mutants: one axis
         per_sample = per_class.at[y].get(out_sharding=placement(y).sharding)
         return jnp.where(known, per_sample, 1)
