@@ -2,9 +2,10 @@
 
 cosmic-ray says what the mutants are and makes them; its `exec` would import JAX and run
 all tests of a room for each. Here a forked process, in a clone of what is committed,
-runs the tests of the mutated line, those of its module and the fastest first, until one
-fails; time up is a failure. Results stay in .mutants/ and count until the room's code
-changes, comments apart: Ctrl-C, and the same command goes on.
+runs the tests of the mutated line, those of its module and the fastest first. A mutant
+is killed when one fails or does not end, and alive when none has within its time.
+Results stay in .mutants/ and count until the room's code changes, comments apart:
+Ctrl-C, and the same command goes on.
 
 What nothing can tell from the code is explained by `# mutants: REASON`, at the end of
 its line or on the line above. Survivors without a reason are tried again every time.
@@ -13,6 +14,7 @@ its line or on the line above. Survivors without a reason are tried again every 
 import ast
 import contextlib
 import hashlib
+import importlib
 import json
 import linecache
 import os
@@ -22,76 +24,24 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import pytest
 import tyro
+from trials import LIMITS, Watch, outcomes, trial
 
 ROOT = Path(__file__).parents[1]
 KEPT = ROOT / ".mutants"
 MARK = "# mutants: "
-BUDGET = 20.0
-"""Seconds that the tests of a line may take, as measured without a mutant."""
 
 LEFT_OUT = ("gradients", "dtypes", "rivals", "commands", "documentation")
 """test_*.py with big grids, or of scripts: what dies only there dies by chance."""
 
-PYTEST = [
-    *("-x", "-n", "0", "-p", "no:cacheprovider", "-p", "no:terminal"),
-    *("-W", "ignore::pytest.PytestAssertRewriteWarning"),  # tyro imports a plugin
-]
+NOTHING = (3, 5, 70, -signal.SIGKILL)
+"""Exit codes that say nothing of a mutant: pytest's own fault, no test, no memory."""
 
-
-class Watch:
-    """A pytest plugin: which test reaches which line, and how long it takes."""
-
-    def __init__(self, room: str) -> None:
-        from coverage import Coverage
-
-        self.measured = Coverage(source=[f"src/handgrad/{room}"], data_file=None)
-        self.seconds: dict[str, float] = {}
-
-    def pytest_runtest_logstart(self, nodeid: str) -> None:
-        self.measured.switch_context(nodeid)
-
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        spent = self.seconds.get(report.nodeid, 0.0)
-        self.seconds[report.nodeid] = spent + report.duration
-
-    def run(self, tests: list[str], out: Path) -> int:
-        with self.measured.collect():
-            code = pytest.main([*PYTEST, *tests], [self])
-        data = self.measured.get_data()
-        files = {os.path.relpath(name): name for name in data.measured_files()}
-        lines = {path: data.contexts_by_lineno(name) for path, name in files.items()}
-        if code == 0:
-            out.write_text(json.dumps({"seconds": self.seconds, "lines": lines}))
-        return code
-
-
-def enter(folder: str) -> None:
-    """Work in a clone of what is committed from here on."""
-    clone = tempfile.mkdtemp(dir=folder)
-    subprocess.run(["git", "clone", "-q", str(ROOT), clone], check=True)
-    os.chdir(clone)
-    sys.path[:0] = [f"{clone}/src", f"{clone}/tests"]
-    os.environ["PYTHONPATH"] = f"{clone}/src"
-
-
-def forked(work: Callable[[], int], seconds: float = 0) -> int:
-    """The exit code of ``work`` in a process of its own; below 0 when time is up."""
-    child = os.fork()
-    if child == 0:
-        signal.alarm(int(seconds))
-        try:
-            os._exit(work())
-        except BaseException as error:
-            print(error, file=sys.stderr, flush=True)
-            os._exit(70)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+IMPORTED = ("chex", "hypothesis.extra.numpy", "jax.test_util", "optax", "sklearn")
+"""What tests import: once for all forks."""
 
 
 def mutants_of(paths: list[Path]) -> dict[str, Any]:
@@ -114,36 +64,24 @@ def mutants_of(paths: list[Path]) -> dict[str, Any]:
     return dict(sorted(named.items()))
 
 
-def tests_of(cover: dict[str, Any], path: str, row: int) -> tuple[list[str], float]:
-    """The tests of a line, all for one that runs at import; and the time they get."""
-    spent, mirror = cover["seconds"], f"test_{Path(path).stem}."
-    found = set(cover["lines"][path].get(str(row), ())) & set(spent)
-    chosen, whole = [], 0.0
-    for test in sorted(found or spent, key=lambda t: (mirror not in t, spent[t])):
-        if whole < BUDGET or not found:
-            chosen.append(test)
-            whole += spent[test]
-    return chosen, 30 + 3 * whole
+def marked_places(paths: list[Path]) -> set[tuple[str, int]]:
+    """(path, row) of the lines where a mutant may live."""
+    return {
+        (str(path), row + line.lstrip().startswith(MARK))
+        for path in paths
+        for row, line in enumerate(path.open(encoding="utf-8"), start=1)
+        if MARK in line
+    }
 
 
-def attempt(job: tuple[str, Any, list[str], float]) -> tuple[str, str]:
-    """Try one mutant in the clone that is here: its name, and its line if it lives."""
-    from cosmic_ray.mutating import use_mutation
-    from cosmic_ray.plugins import get_operator
+def short(value: object) -> str:
+    return hashlib.sha256(repr(value).encode()).hexdigest()[:8]
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    name, mutant, tests, seconds = job
-    operator, path = get_operator(mutant.operator_name)(), mutant.module_path
-    with use_mutation(path, operator, mutant.occurrence) as (before, after):
-        time = int(hashlib.sha256(name.encode()).hexdigest()[:7], 16)
-        os.utime(path, (time, time))  # of its own, or bytecode of another may be taken
-        code = forked(lambda: pytest.main([*PYTEST, *tests]), seconds)
-        if code == pytest.ExitCode.USAGE_ERROR:  # the names of the tests changed too
-            whole = dict.fromkeys(test.split("[")[0] for test in tests)
-            code = forked(lambda: pytest.main([*PYTEST, *whole]), seconds)
-    both = zip(before.splitlines(), (after or "").splitlines(), strict=False)
-    line = next((new.strip() for old, new in both if old != new), "")
-    return name, "" if code else line or "nothing"
+
+def clone_in(folder: str) -> str:
+    clone = tempfile.mkdtemp(dir=folder)
+    subprocess.run(["git", "clone", "-q", str(ROOT), clone], check=True)
+    return clone
 
 
 def main(
@@ -160,59 +98,70 @@ def main(
     os.environ["JAX_COMPILATION_CACHE_DIR"] = str(KEPT / "jax")
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
     os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
-    import jax.test_util  # noqa: F401  once, for all forks
+    for name in IMPORTED:
+        importlib.import_module(name)
 
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        enter(folder)
+        clones = [clone_in(folder) for _ in range(workers)]
+        os.chdir(clone_in(folder))
         paths = sorted(Path("src/handgrad", room).rglob("[!_]*.py"))
         tests = sorted(Path("tests", room).rglob("test_*.py"))
         tests = [str(path) for path in tests if path.stem[5:] not in LEFT_OUT]
-        code = b"".join(ast.dump(ast.parse(p.read_bytes())).encode() for p in paths)
-        covered = KEPT / f"{room}-{hashlib.sha256(trees).hexdigest()[:8]}.json"
-        results = KEPT / f"{room}-{hashlib.sha256(code).hexdigest()[:8]}.jsonl"
+        code = [ast.dump(ast.parse(path.read_bytes())) for path in paths]
+        covered = KEPT / f"{room}-{short(trees)}.json"
+        results = KEPT / f"{room}-{short([*code, LIMITS])}.jsonl"
         KEPT.mkdir(exist_ok=True)
         results.touch()
-        if not covered.exists() and forked(lambda: Watch(room).run(tests, covered)):
+        watch = [(room, lambda: Watch(room).run(tests, covered))]
+        if not covered.exists() and any(code for _, code in outcomes(watch, clones)):
             raise SystemExit("The tests fail without a mutant: mend them first.")
         cover, mutants = json.loads(covered.read_text()), mutants_of(paths)
         place = {n: (str(m.module_path), m.start_pos[0]) for n, m in mutants.items()}
-        marked = {
-            (str(path), row + line.lstrip().startswith(MARK))
-            for path in paths
-            for row, line in enumerate(path.open(encoding="utf-8"), start=1)
-            if MARK in line
-        }
+        marked = marked_places(paths)
+        known = {name for name in mutants if place[name] in marked}
         done = dict(map(json.loads, results.open(encoding="utf-8")))
         chosen = random.Random(seed).sample(list(mutants), len(mutants))[:sample]
-        jobs = [
-            (name, mutants[name], *tests_of(cover, *place[name]))
-            for name in chosen
-            if name not in done or (done[name] and place[name] not in marked)
-        ]
+        trials = {
+            name: trial(cover, mutants[name])
+            for name in sorted(chosen, key=known.__contains__)
+            if name not in done or (done[name] == 0 and name not in known)
+        }
+        jobs = [(name, trial.run) for name, trial in trials.items()]
         print(
             f"{len(chosen)} of {len(mutants)} mutants, {len(jobs)} to try", flush=True
         )
         with (
             contextlib.suppress(KeyboardInterrupt),
             results.open("a", encoding="utf-8") as file,
-            get_context("fork").Pool(workers, enter, [folder]) as pool,
+            contextlib.closing(outcomes(jobs, clones)) as tried,
         ):
-            for name, line in pool.imap_unordered(attempt, jobs):
-                done[name] = line
-                print(json.dumps([name, line]), file=file, flush=True)
+            for name, code in tried:
+                if code in NOTHING:
+                    continue
+                done[name] = code
+                file.write(json.dumps([name, code]) + "\n")
+                file.flush()
+                if code == 0 and name not in known:
+                    line = trials[name].line()
+                    print("{}:{}: alive:".format(*place[name]), line, flush=True)
 
-    alive = [name for name in chosen if done.get(name)]
-    bare = [name for name in alive if place[name] not in marked]
+    alive = {name for name in chosen if done.get(name) == 0}
     left = sum(name not in done for name in chosen)
-    for name in sorted(bare):
-        print("{}:{}: alive:".format(*place[name]), done[name])
     if not left and len(chosen) == len(mutants):
         for path, row in sorted(marked - {place[name] for name in alive}):
             print(f"{path}:{row}: marked, and none lives")
-    killed, known = len(chosen) - left - len(alive), len(alive) - len(bare)
-    print(f"{killed} killed, {left} not tried; alive: {known} marked, {len(bare)} not")
-    return int(bool(bare or left))
+    killed = [done[name] for name in chosen if done.get(name)]
+    endless = sum(code in (-signal.SIGPROF, -signal.SIGALRM) for code in killed)
+    print(
+        f"{len(killed)} killed, {endless} of them by a test without end; alive: "
+        f"{len(alive & known)} marked, {len(alive - known)} not; {left} not tried"
+    )
+    return int(bool(alive - known or left))
 
 
 if __name__ == "__main__":
-    sys.exit(tyro.cli(main))
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        sys.exit(tyro.cli(main))
+    except KeyboardInterrupt:
+        sys.exit("Stopped before a mutant was tried.")

@@ -327,13 +327,22 @@ def test_several_passes_are_not_one() -> None:
         gradients(trace, several)
     check_deltas(trace, several, stacked=True)
     check_deltas(trace, errors, stacked=True)
-    mixed = replace(errors, layers=(errors.layers[0][None], errors.layers[1]))
+    first, last = errors.layers
     for wrong in (
-        mixed,
-        replace(several, layers=tuple(d[None] for d in several.layers)),
+        (),
+        (first[None], last),
+        (first[None], jnp.stack([last, last])),
+        (first[None, None], last[None, None]),
     ):
         with pytest.raises(ValueError, match="^`deltas` must have the shapes"):
-            check_deltas(trace, wrong, stacked=True)
+            check_deltas(trace, replace(errors, layers=wrong), stacked=True)
+
+
+def test_several_passes_may_be_of_one_layer() -> None:
+    alone = network((2, 4))
+    trace = forward(alone, x())
+    errors = deltas(alone, trace, labels())
+    check_deltas(trace, replace(errors, layers=(errors.layers[0][None],)), stacked=True)
 
 
 @pytest.mark.parametrize("width", [2, 4])

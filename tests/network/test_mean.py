@@ -95,7 +95,7 @@ def test_total_weight_sums_any_dtype_in_the_dtype_asked(dtype: Any) -> None:
     assert_equal(total_weight(weights, 300, SINGLE), jnp.float32(300))
 
 
-@pytest.mark.parametrize("shape", [(2,), (2, 3), (4, 2, 3), (2, 2)])
+@pytest.mark.parametrize("shape", [(2,), (2, 3), (4, 2, 3), (5, 4, 2, 3), (2, 2)])
 def test_per_sample_multiplies_every_row(shape: Any) -> None:
     """And no rank is promoted unseen."""
     values = np.arange(1.0, 1 + np.prod(shape)).reshape(shape)

@@ -84,6 +84,19 @@ def test_on_a_mesh_the_same_comes_and_lies_where_the_parameters_do(
     assert_close(jax.device_get(came), jax.device_get(expected), GRADIENT)
     if kind is AxisType.Explicit:
         assert lies_like(came[0], laid.params)
+    if kind is AxisType.Explicit and function is by_rule:
+        assert lies_like(came[1:], (laid.x, laid.soft, laid.weights))
+
+
+def test_the_gradient_in_the_inputs_lies_where_these_do() -> None:
+    """And not where the hidden units do, which are split."""
+    laid = lay("both", AxisType.Explicit)
+
+    def loss(x: Any) -> jax.Array:
+        return hg.loss_by_hand(laid.params[:2], x, laid.labels)
+
+    with jax.set_mesh(laid.mesh):
+        assert lies_like(jax.jit(jax.grad(loss))(laid.x), laid.x)
 
 
 def test_on_an_explicit_mesh_it_works_without_jit() -> None:

@@ -17,10 +17,13 @@ from helpers import (
 )
 from hypothesis import given
 from hypothesis import strategies as st
+from jax.sharding import AxisType, NamedSharding
+from jax.sharding import PartitionSpec as P
 from jax.test_util import check_vjp
 
 from handgrad import class_weights, smooth_labels
 from handgrad.network.softmax_nll import (
+    log_probabilities,
     mean_loss,
     negative_log_likelihood,
     output_delta,
@@ -230,6 +233,19 @@ def test_logits_of_1e4_are_finite_and_right_in_float32() -> None:
         assert_equal(delta, jnp.array([[1, -1], [0, 0], [-0.5, 0.5]], jnp.float32))
 
 
+def test_L1_is_infinite_where_a_target_has_weight_on_a_class_that_cannot_be() -> None:
+    logits = jnp.array([[0.0, -jnp.inf]] * 3)
+    q = jnp.array([[1.0, 0.0], [0.5, 0.5], [1.5, -0.5]])
+    assert negative_log_likelihood(logits, q).tolist() == [0, jnp.inf, -jnp.inf]
+
+
+def test_L1_takes_0_for_the_logarithm_where_target_and_probability_are_0() -> None:
+    logits = jnp.array([[0.0, -jnp.inf], [0.0, -jnp.inf], [0.0, 0.0]])
+    q = jnp.array([[1.0, 0.0], [0.5, 0.5], [1.0, 0.0]])
+    expected = [[0, 0], [0, -jnp.inf], [-np.log(2), -np.log(2)]]
+    assert log_probabilities(logits, q).tolist() == expected
+
+
 @pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16, jnp.float32])
 def test_low_precision_logits_are_widened_to_float32(dtype: Any) -> None:
     logits = jnp.array([[6e4, -6e4]], dtype)
@@ -259,6 +275,38 @@ def test_distributions_take_the_dtype_of_the_logits_widened() -> None:
         assert_equal(function(output, q), function(output, q.astype(jnp.float64)))
         narrow = function(output.astype(jnp.float32), q.astype(jnp.float64))
         assert_equal(narrow, function(output.astype(jnp.float32), q))
+
+
+def test_L1_and_B3_of_labels_do_not_change_on_an_explicit_mesh() -> None:
+    logits, labels = jnp.arange(16.0).reshape(4, 4) ** 0.5, jnp.array([0, 3, 1, 2])
+    mesh = jax.make_mesh((2, 2), ("data", "model"), (AxisType.Explicit,) * 2)
+    with jax.set_mesh(mesh):
+        laid = jax.device_put(logits, NamedSharding(mesh, P("data", "model")))
+        y = jax.device_put(labels, NamedSharding(mesh, P("data")))
+        losses = negative_log_likelihood(laid, y)
+        delta = output_delta(softmax(laid), y)
+    assert delta.sharding.is_equivalent_to(laid.sharding, 2)
+    expected = negative_log_likelihood(logits, labels)
+    assert_close(jax.device_get(losses), expected, EQUATION)
+    expected = output_delta(softmax(logits), labels)
+    assert_close(jax.device_get(delta), expected, EQUATION)
+
+
+@pytest.mark.parametrize("bits", [8, 16, 32, 64])
+@pytest.mark.parametrize("kind", ["int", "uint"])
+def test_labels_may_have_any_integer_dtype(kind: str, bits: int) -> None:
+    """There are more than 8 bits count, and -1 is no class where it has no sign."""
+    logits = jnp.arange(600.0).reshape(2, 300)
+    labels = jnp.array([100, -1]).astype(f"{kind}{bits}")
+    losses = negative_log_likelihood(logits, labels)
+    second = 255 if (kind, bits) == ("uint", 8) else -1
+    expected = negative_log_likelihood(logits, jnp.array([100, second]))
+    assert np.array_equal(losses, expected, equal_nan=True)
+
+
+def test_L1_of_a_label_beyond_32_bits_is_nan() -> None:
+    labels = jnp.array([2**32, -(2**32) + 1])
+    assert jnp.all(jnp.isnan(negative_log_likelihood(jnp.zeros((2, 3)), labels)))
 
 
 @pytest.mark.parametrize("label", [-1, 3, 1000])
@@ -328,6 +376,13 @@ def test_class_weights_of_labels_and_of_distributions() -> None:
     of_labels = class_weights(labels, per_class)
     assert_equal(of_labels, jnp.array([1, 4], jnp.float32))
     assert_equal(class_weights(soft, per_class), jnp.array([3.0, 1.0]))
+
+
+def test_class_weights_of_no_class_are_1() -> None:
+    per_class = jnp.array([4.0, 2.0])
+    labels, soft = jnp.array([-1, 2, 0]), jnp.array([[np.nan, 1.0], [0.0, 1.0]])
+    assert class_weights(labels, per_class).tolist() == [1, 1, 4]
+    assert class_weights(soft, per_class).tolist() == [1, 2]
 
 
 def test_class_weights_take_whole_numbers() -> None:

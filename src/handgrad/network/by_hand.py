@@ -75,7 +75,7 @@ def loss_by_hand(
     """
     check_params(params)
     x = check_inputs(params, x)
-    samples, classes = x.shape[0], params[-1].bias.shape[0]
+    samples, classes = x.shape[0], params[-1].bias.shape[0]  # mutants: one axis
     targets = check_targets(targets, classes, samples)
     weights = check_weights(weights, samples)
     masks = check_masks(params, masks, samples)
@@ -141,7 +141,7 @@ def _targets_gradient(
     trace: Trace, errors: Deltas, targets: jax.Array, cotangent: jax.Array
 ) -> jax.Array | None:
     """L1 and L2: dJ/dq_ic = -s_i ln a_L,c; labels are integers and have none."""
-    if targets.ndim == 1:
+    if targets.ndim == 1:  # mutants: it is 1 or 2
         return None
     log = log_probabilities(trace.logits, targets)
     gradient = -cotangent * errors.scale[:, None] * log

@@ -83,6 +83,7 @@ def check_floating(name: str, dtype: jnp.dtype) -> None:
 def check_inputs(params: Params, x: ArrayLike) -> jax.Array:
     """x as an array (m, n_0) of the parameters' dtype."""
     x = jnp.asarray(x)
+    # mutants: all are of one dtype
     features, dtype = params[0].weight.shape[0], params[0].weight.dtype
     if x.ndim != 2 or x.shape[1] != features:
         hint = " Pass one sample as x[None, :]." if x.ndim == 1 else ""
@@ -104,6 +105,7 @@ def check_targets(
     """targets as an array: integer labels (m,) or floating distributions (m, C)."""
     if isinstance(targets, np.ndarray) and targets.dtype in (np.int64, np.uint64):
         # Where x64 is off the upper half is cut off, and 2^32 would become label 0.
+        # mutants: of two dtypes; no class is below 0, and NumPy clips unsigned there
         least = -1 if targets.dtype == np.int64 else 0
         targets = np.clip(targets, least, np.iinfo(np.int32).max).astype(np.int32)
     targets = jnp.asarray(targets)
@@ -114,6 +116,7 @@ def check_targets(
             f"`targets` must be labels ({m},) or distributions ({m}, {classes}), "
             f"got shape {targets.shape}."
         )
+    # mutants: it is 1 or 2, and no other dtype casts to bool
     if targets.ndim == 1 and targets.dtype == bool:
         targets = targets.astype(jnp.int32)
     # mutants: it is 1 or 2
@@ -188,7 +191,9 @@ def check_deltas(trace: Trace, deltas: Deltas, *, stacked: bool = False) -> None
         )
     expected = [d.shape for d in trace.pre_activations]
     came = [delta.shape for delta in deltas.layers]
+    # mutants: where samples differ, shapes differ below
     passes = {shape[:-2] for shape in came}
+    # mutants: all have as many axes, and more than 3 differ below
     if stacked and len(passes) == 1 and len(came[0]) == 3:
         came = [shape[1:] for shape in came]
     if came != expected:
@@ -224,14 +229,15 @@ def check_number(
     ]
     given = [(bound, text, holds) for bound, text, holds in bounds if bound is not None]
     came: Any = value if is_traced(value) else np.asarray(value)
+    # mutants: it is 0 or more
     within = [came.ndim == 0 and any(jnp.issubdtype(came.dtype, k) for k in REAL)]
     number = None
-    if within[0]:
+    if within[0]:  # mutants: it has one entry
         with np.errstate(over="ignore"):
             number = came.astype(dtype)
         within = [holds(came, bound) for bound, _, holds in given]
         if above is not None:  # 1e-50 is, but float32 has 0 for it
-            within.append(number > above)
+            within.append(number > above)  # mutants: rounding keeps the order
     if number is not None and is_traced(value):
         return jnp.where(functools.reduce(jnp.logical_and, within), number, jnp.nan)
     if not all(within):

@@ -177,6 +177,7 @@ def carried(
         backward, params, trace, weights=top.weights, transport=transport
     )
     (delta,) = top.layers
+    # mutants: it is 2 or 3
     return replace(top, layers=(down if delta.ndim == 2 else jax.vmap(down))(delta))
 
 
@@ -303,7 +304,7 @@ def loss_of_logits(
     return mean_loss(negative_log_likelihood(logits, targets), weights)
 
 
-@overload
+@overload  # mutants: for type checkers
 def value_and_grad(
     params: Params,
     x: ArrayLike,
@@ -317,7 +318,7 @@ def value_and_grad(
 ) -> tuple[jax.Array, Params]: ...
 
 
-@overload
+@overload  # mutants: for type checkers
 def value_and_grad(
     params: Params,
     x: ArrayLike,

@@ -29,6 +29,7 @@ def check_samples(
     samples, classes = logits.shape
     targets = check_targets(targets, classes, samples)
     weights = check_weights(weights, samples)
+    # mutants: it is 1 or 2, and labels are finite
     return (silence(targets, weights) if targets.ndim == 2 else targets), weights
 
 

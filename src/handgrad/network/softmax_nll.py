@@ -37,7 +37,7 @@ def negative_log_likelihood(logits: jax.Array, targets: jax.Array) -> jax.Array:
     Returns:
       l, (m,), in nats, float32 or wider; NaN for a label outside 0 ... C-1.
     """
-    if targets.ndim == 2:
+    if targets.ndim == 2:  # mutants: it is 1 or 2
         log = log_probabilities(logits, targets)
         return -jnp.sum(targets.astype(log.dtype) * log, axis=1)
     y, known = _class_of(targets, logits.shape[1])
@@ -106,7 +106,7 @@ def output_delta(
     """
     if scale is None:
         scale = jnp.ones((), probabilities.dtype)
-    if targets.ndim == 2:
+    if targets.ndim == 2:  # mutants: it is 1 or 2
         q = targets.astype(probabilities.dtype)
         delta = jnp.sum(q, axis=1, keepdims=True) * probabilities - q
         return per_sample(scale, delta) * delta
@@ -118,6 +118,7 @@ def output_delta(
 
 def row_sums(targets: jax.Array, dtype: jnp.dtype) -> jax.Array | None:
     """t_i = sum_c q_ic, (m,), float32 or wider; None for labels, where all are 1."""
+    # mutants: it is 1 or 2
     return None if targets.ndim == 1 else jnp.sum(targets, axis=1, dtype=dtype)
 
 
@@ -177,7 +178,7 @@ def class_weights(targets: ArrayLike, per_class: ArrayLike) -> jax.Array:
         )
     targets = check_targets(targets, per_class.shape[0])  # mutants: one axis
     per_class = per_class.astype(_wide(targets))
-    if targets.ndim == 1:
+    if targets.ndim == 1:  # mutants: it is 1 or 2
         y, known = _class_of(targets, per_class.shape[0])  # mutants: one axis
         per_sample = per_class.at[y].get(out_sharding=placement(y).sharding)
         return jnp.where(known, per_sample, 1)
@@ -191,15 +192,18 @@ def _class_of(labels: jax.Array, classes: int) -> tuple[jax.Array, jax.Array]:
     A label that is no class becomes 0, for whoever asks no further. Under jit a value
     cannot be refused, but it must not be scored as if it were a class.
     """
+    # mutants: of 32 bits no class wraps, and none are between 16 and 32
     if jnp.iinfo(labels.dtype).bits < 32:  # C itself may not fit into uint8
         labels = labels.astype(jnp.int32)
     known = (labels >= 0) & (labels < classes)
+    # mutants: what is no class may become any
     return jnp.where(known, labels, 0).astype(jnp.int32), known
 
 
 def _entry(rows: jax.Array, y: jax.Array) -> jax.Array:
     """Entry y_i of row i, (m,)."""
     if placement(rows).sharding is None:
+        # mutants: there is one column
         return jnp.take_along_axis(rows, y[:, None], axis=1)[:, 0]
     return jnp.sum(jnp.where(_is_class(rows, y), rows, 0), axis=1)
 

@@ -112,7 +112,7 @@ class Deltas:
     @property
     def scale(self) -> jax.Array:
         """s, (m,), float32 or wider: what sample i counts in J, summing to 1 or 0."""
-        samples = self.layers[0].shape[-2]
+        samples = self.layers[0].shape[-2]  # mutants: all have as many
         scale = sample_scale(self.weights, samples, self.total.dtype)
         return jnp.broadcast_to(scale, (samples,))
 

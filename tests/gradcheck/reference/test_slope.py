@@ -50,3 +50,13 @@ def test_value_may_be_off_by_ten_times_what_rounding_moves_it(lost: float) -> No
     for share, off in ((0.999, False), (1.001, True)):
         slope = share * 10 * lost / H
         assert line(lambda w: 0.0, slope, lost=lost).contradicts(AHEAD) == (off, False)
+
+
+@pytest.mark.parametrize("size", [1.0, 1e3])
+def test_A3_finds_a_kink_in_a_corner_and_none_in_a_curve(size: float) -> None:
+    curve, corner = (
+        line(lambda w: size * w * w, 0.0),
+        line(lambda w: size * abs(w), 0.0),
+    )
+    assert curve.contradicts(AHEAD) == (False, False)
+    assert corner.contradicts(AHEAD) == (False, True)
