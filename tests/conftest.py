@@ -10,6 +10,9 @@ from hypothesis import settings
 if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
     jax.config.update("jax_num_cpu_devices", 4)  # for the tests of meshes
 
+if jax.default_backend() != "cpu":  # whose products of float32 are those of float32
+    jax.config.update("jax_default_matmul_precision", "highest")
+
 settings.register_profile("handgrad", derandomize=True, deadline=None, max_examples=20)
 settings.load_profile("handgrad")
 

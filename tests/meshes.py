@@ -30,6 +30,12 @@ class Laid(NamedTuple):
         return self.params, self.x, self.labels, self.soft, self.weights
 
 
+def four_devices() -> list[Any]:
+    """Of the accelerator, or of the CPU where it has fewer."""
+    found = jax.devices() if len(jax.devices()) >= 4 else jax.devices("cpu")
+    return found[:4]
+
+
 def lay(layout: str, kind: AxisType) -> Laid:
     """Samples, units, or both split; "fsdp" splits both along the same axis.
 
@@ -37,7 +43,8 @@ def lay(layout: str, kind: AxisType) -> Laid:
     inputs, and so on, as Megatron does: the sums over units cross the devices.
     """
     shape = {"data": (4, 1), "model": (1, 4), "both": (2, 2), "fsdp": (4, 1)}[layout]
-    mesh = jax.make_mesh(shape, ("data", "model"), axis_types=(kind,) * 2)
+    axes = ("data", "model")
+    mesh = jax.make_mesh(shape, axes, axis_types=(kind,) * 2, devices=four_devices())
     random = np.random.default_rng(0)
 
     def normal(*shape: int) -> np.ndarray:

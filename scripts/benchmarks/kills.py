@@ -60,16 +60,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for stream in kills.streams:
             with tempfile.TemporaryDirectory() as folder:
                 made = settings(name, stream, Path(folder))
-                whole = run_to_end(made, Path(folder, "whole"))
-                times = run_with_kills(
-                    made, Path(folder, "killed"), whole, kills.kills, chance
-                )
-                files, differ = compare(Path(folder))
-            wrong += len(differ) + (times < kills.kills)
-            table.add_row(
-                name, stream, str(times), str(files), ", ".join(differ) or "none"
-            )
-            Console().print(name, stream, times, files, differ)
+                seconds = run_to_end(made, Path(folder, "whole"))
+                killed, files, differ = 0, 0, set()
+                while killed < kills.kills:  # a run may end before it is hit
+                    root = Path(folder, f"killed-{killed}")
+                    killed += run_with_kills(
+                        made, root, seconds, kills.kills - killed, chance
+                    )
+                    files, found = compare(Path(folder, "whole"), root)
+                    differ |= found
+            wrong += len(differ)
+            cells = (name, stream, str(killed), str(files), ", ".join(differ) or "none")
+            table.add_row(*cells)
+            print(*cells, flush=True)
     Console().print(table)
     return int(wrong > 0)
 
@@ -152,17 +155,17 @@ def train_quietly(made: Settings, root: Path) -> None:
         train(made, root, Console())
 
 
-def compare(folder: Path) -> tuple[int, list[str]]:
+def compare(*roots: Path) -> tuple[int, set[str]]:
     """How many files there are to compare, and those that are not the same."""
-    whole, killed = (folder / name / "digits" for name in ("whole", "killed"))
+    whole, killed = (root / "digits" for root in roots)
     names = {
         path.name
         for run in (whole, killed)
         for path in run.iterdir()
         if path.is_file() and path.name not in TIMES
     }
-    differ = [name for name in names if content(whole, name) != content(killed, name)]
-    return len(names), sorted(differ)
+    differ = {name for name in names if content(whole, name) != content(killed, name)}
+    return len(names), differ
 
 
 def content(run: Path, name: str) -> bytes | None:

@@ -9,6 +9,7 @@ import pytest
 from helpers import assert_equal
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
+from meshes import four_devices
 
 from handgrad.network.placement import (
     Placement,
@@ -25,7 +26,7 @@ BOTH = ("data", "model")
 
 
 def mesh() -> Mesh:
-    return jax.make_mesh((2, 2), BOTH, (AxisType.Explicit,) * 2)
+    return jax.make_mesh((2, 2), BOTH, (AxisType.Explicit,) * 2, devices=four_devices())
 
 
 def on(shape: tuple[int, ...], spec: P | None) -> jax.Array:
@@ -118,7 +119,7 @@ def test_a_gradient_is_summed_over_the_shards_that_share_the_parameter() -> None
         places = placement(shared), placement(own)
         return tuple(sum_over_shards(total, place) for place in places)
 
-    auto = jax.make_mesh((4,), ("data",), (AxisType.Auto,))
+    auto = jax.make_mesh((4,), ("data",), (AxisType.Auto,), devices=four_devices())
     mapped = jax.shard_map(
         of_shard, mesh=auto, in_specs=(P(), P("data")), out_specs=(P(), P("data"))
     )

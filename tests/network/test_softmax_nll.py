@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 from jax.test_util import check_vjp
+from meshes import four_devices
 
 from handgrad import class_weights, smooth_labels
 from handgrad.network.softmax_nll import (
@@ -279,7 +280,9 @@ def test_distributions_take_the_dtype_of_the_logits_widened() -> None:
 
 def test_L1_and_B3_of_labels_do_not_change_on_an_explicit_mesh() -> None:
     logits, labels = jnp.arange(16.0).reshape(4, 4) ** 0.5, jnp.array([0, 3, 1, 2])
-    mesh = jax.make_mesh((2, 2), ("data", "model"), (AxisType.Explicit,) * 2)
+    mesh = jax.make_mesh(
+        (2, 2), ("data", "model"), (AxisType.Explicit,) * 2, devices=four_devices()
+    )
     with jax.set_mesh(mesh):
         laid = jax.device_put(logits, NamedSharding(mesh, P("data", "model")))
         y = jax.device_put(labels, NamedSharding(mesh, P("data")))

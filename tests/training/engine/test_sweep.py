@@ -340,8 +340,9 @@ def test_chunks_fit_memory_and_cache(settings: Settings, data: Dataset) -> None:
     assert small < large / 1000
     assert 2**20 < free_bytes(jax.devices()[0]) < 2**50
     many = chunk_size(plan.task, plan.parts, point, 10_000)
-    assert 1 < many[0] <= CACHE // small
-    assert chunk_size(task, plan.parts, point, 10)[0] == 1
+    if jax.default_backend() == "cpu":
+        assert 1 < many[0] <= CACHE // small
+        assert chunk_size(task, plan.parts, point, 10)[0] == 1
     assert chunk_size(plan.task, plan.parts, point, 10, wanted=7) == (
         5,
         min(2, many[1]),

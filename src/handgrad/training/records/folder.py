@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -153,10 +153,10 @@ def _about_process(device: str) -> dict[str, Any]:
     return {
         "process": os.getpid(),
         "host": socket.gethostname(),
-        "command": shlex.join(sys.argv),
+        "command": shlex.join([sys.argv[0].split(" ")[0], *sys.argv[1:]]),
         "device": device,
         "python": platform.python_version(),
-        "versions": {name: version(name) for name in ("handgrad", "jax", "optax")},
+        "versions": {name: _version(name) for name in ("handgrad", "jax", "optax")},
         "revision": _revision(),
     }
 
@@ -218,6 +218,14 @@ def _named(root: Path, name: str) -> Iterator[Path]:
 
 def _now() -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S%z")
+
+
+def _version(name: str) -> str | None:
+    """Of an installed package; None of one that is used where it lies."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
 
 
 def _revision() -> str | None:
