@@ -8,8 +8,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from handgrad.gradcheck.containers import first_difference, same_path
+from handgrad.gradcheck.reference.devices import copied
 from handgrad.gradcheck.reference.float64 import Point
-from handgrad.gradcheck.trees import Split, Tree, dtype_of, is_array, name_of, to_numpy
+from handgrad.gradcheck.trees import (
+    Split,
+    Tree,
+    dtype_of,
+    is_array,
+    is_complex,
+    name_of,
+    to_numpy,
+)
 
 
 @dataclass
@@ -17,75 +27,127 @@ class Aligned:
     """A candidate laid beside the parameters.
 
     Attributes:
-      values: the candidate's leaf for each floating parameter, by path, float64; also
+      values: the candidate's leaf for each floating parameter, by path, 64 bits; also
         where shape or dtype is wrong. Absent where there is none.
+      dtypes: the dtypes of these.
       findings: what is wrong with the form of a leaf, by path.
       extra: the same for paths that the parameters do not have.
+      omitted: why a leaf has no gradient where none need be, by path.
       general: what is wrong with the tree as a whole.
     """
 
     values: dict[str, np.ndarray] = field(default_factory=dict)
+    dtypes: dict[str, np.dtype] = field(default_factory=dict)
     findings: dict[str, str] = field(default_factory=dict)
     extra: dict[str, str] = field(default_factory=dict)
+    omitted: dict[str, str] = field(default_factory=dict)
     general: list[str] = field(default_factory=list)
 
 
 def evaluate(gradient: Callable[..., Any], point: Point) -> tuple[Any | None, Aligned]:
-    """Call a gradient: the value beside it, if any, and its leaves, aligned."""
-    value, tree = unpack(gradient(point.params, *point.args), point.split)
+    """Call a gradient: the value beside it, if any, and its leaves, aligned.
+
+    It gets copies, as it may use its arguments up (``donate_argnums``).
+    """
+    params, args = copied((point.params, point.args))
+    value, tree = unpack(gradient(params, *args), point.split)
     return value, align(point.split, tree)
 
 
 def unpack(candidate: Any, split: Split) -> tuple[Any | None, Tree]:
-    """(value, gradient) of a candidate that is a gradient, or a pair of both.
+    """(value, gradient) of a candidate that is a gradient, or comes with something.
 
-    The structure of the parameters decides: what has it is a gradient. A pair whose
-    first part is (value, aux) is understood too.
+    The structure of the parameters decides: what has it is a gradient. A pair may be
+    (value, gradient), ((value, aux), gradient), or (gradient, aux) as of
+    ``jax.grad(loss, has_aux=True)``.
     """
     if jax.tree.structure(candidate) == split.structure:
         return None, candidate
     if isinstance(candidate, tuple) and len(candidate) == 2:
-        head = candidate[0]
-        if isinstance(head, tuple) and len(head) == 2:  # (value, aux)
-            head = head[0]
-        # mutants: no tuple is below ()
-        if not isinstance(head, tuple | list | dict) and np.shape(head) == ():
-            return head, candidate[1]
+        head, tail = candidate
+        if isinstance(head, tuple) and len(head) == 2 and _is_scalar(head[0]):
+            head = head[0]  # (value, aux)
+        if _is_scalar(head) and not (_fits(head, split) and not _fits(tail, split)):
+            return head, tail
+        if _fits(head, split):
+            return None, head
     return None, candidate
+
+
+def _is_scalar(value: Any) -> bool:
+    # mutants: no tuple is below ()
+    return not isinstance(value, tuple | list | dict) and np.shape(value) == ()
+
+
+def _fits(tree: Tree, split: Split) -> bool:
+    """Whether a tree has the structure and the shapes of the parameters."""
+    if jax.tree.structure(tree) != split.structure:
+        return False
+    pairs = zip(jax.tree.leaves(tree), split.leaves, strict=True)
+    return all(np.shape(a) == np.shape(b) for a, b in pairs)
 
 
 def align(split: Split, tree: Tree) -> Aligned:
     """Lay the leaves of ``tree`` beside those of the parameters, by path."""
     aligned = Aligned()
     given = {name_of(path): leaf for path, leaf in _with_nones(tree)}
+    state = _as_state(split, tree)
+    if state is not None:
+        given = state
     for i, path in enumerate(split.paths):
         leaf = given.pop(path, None)
-        if i in split.floating:
+        if state is not None and leaf is None:
+            aligned.omitted[path] = "the state holds no gradient of it."
+        elif i in split.floating:
             _align_leaf(aligned, path, split.leaves[i], leaf)
     for path, leaf in given.items():
         if leaf is not None:
             aligned.extra[path] = "The parameters have no such leaf. Remove it."
-    if not (aligned.findings or aligned.extra):
+    if not (aligned.findings or aligned.extra) and state is None:
         _compare_nodes(aligned, split, tree)
     return aligned
 
 
+def _as_state(split: Split, tree: Tree) -> dict[str, Any] | None:
+    """The leaves of a state that mirrors a module, as of Flax's ``nnx.grad``, by path.
+
+    It has the paths of the module, by keys where the module has attributes.
+    """
+    if type(tree).__name__ != "State":
+        return None
+    found = {same_path(path): leaf for path, leaf in _with_nones(tree)}
+    given = {}
+    for path, keys in zip(split.paths, split.keys, strict=True):
+        if (leaf := found.pop(same_path(keys), None)) is not None:
+            given[path] = leaf
+    return given | {"/".join(path): leaf for path, leaf in found.items()}
+
+
 def _align_leaf(aligned: Aligned, path: str, parameter: Any, leaf: Any) -> None:
     if leaf is None or not _numeric(leaf):
+        kind = "complex" if is_complex(parameter) else "real"
         aligned.findings[path] = (
-            f"A real array of shape {np.shape(parameter)} must stand here, got "
+            f"A {kind} array of shape {np.shape(parameter)} must stand here, got "
             f"{_what(leaf)}."
         )
         return
     aligned.values[path] = to_numpy(leaf)
+    aligned.dtypes[path] = np.dtype(jnp.result_type(leaf))
     expected, shape = np.shape(parameter), np.shape(leaf)
-    dtype, given = dtype_of(parameter), np.dtype(jnp.result_type(leaf))
+    dtype, given = dtype_of(parameter), aligned.dtypes[path]
     if shape != expected:
         aligned.findings[path] = f"The shape must be {expected}, got {shape}."
     elif dtype != given:
         aligned.findings[path] = (
-            f"The dtype must be that of the parameter, {dtype}, got {given}. Cast it."
+            f"The dtype must be that of the parameter, {dtype}, got {given}. "
+            f"{_cast(dtype, given)}"
         )
+
+
+def _cast(dtype: np.dtype, given: np.dtype) -> str:
+    if given.kind == "c" and dtype.kind != "c":
+        return "Take the real part: the parameter is real."
+    return "Cast it."
 
 
 def _compare_nodes(aligned: Aligned, split: Split, tree: Tree) -> None:
@@ -94,8 +156,8 @@ def _compare_nodes(aligned: Aligned, split: Split, tree: Tree) -> None:
     expected = jax.tree.structure(split.merge(split.values), is_leaf=_is_none)
     if given != expected:
         aligned.general.append(
-            "the gradient must have the containers of the parameters, "
-            f"{expected}, got {given}. Return the same types."
+            "the gradient must have the containers of the parameters: "
+            f"{first_difference(expected, given)}. Return the same types."
         )
 
 
@@ -108,10 +170,10 @@ def _with_nones(tree: Tree) -> list[tuple[Any, Any]]:
 
 
 def _numeric(leaf: Any) -> bool:
-    if isinstance(leaf, float | int):
+    if isinstance(leaf, float | int | complex):
         return not isinstance(leaf, bool)
-    real = (jnp.floating, jnp.integer)
-    return is_array(leaf) and any(jnp.issubdtype(leaf.dtype, kind) for kind in real)
+    kinds = (jnp.inexact, jnp.integer)
+    return is_array(leaf) and any(jnp.issubdtype(leaf.dtype, kind) for kind in kinds)
 
 
 def _what(leaf: Any) -> str:

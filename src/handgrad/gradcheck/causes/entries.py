@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from handgrad.gradcheck.causes.claims import CONFIRMED, Claim, Mismatch, listed
+from handgrad.gradcheck.randomness import stream
 from handgrad.gradcheck.comparison import Comparison
 
 
@@ -158,7 +159,7 @@ def _matching(candidate: np.ndarray, truth: np.ndarray) -> np.ndarray:
 
     What did not move stays, although rounding may exchange lines that are nearly equal.
     """
-    direction = np.random.default_rng(0).standard_normal(candidate.shape[1])
+    direction = stream("order").standard_normal(candidate.shape[1])
     a, b = candidate @ direction, truth @ direction
     order = np.empty(len(a), int)
     order[np.argsort(a, kind="stable")] = np.argsort(b, kind="stable")
