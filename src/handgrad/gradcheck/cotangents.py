@@ -66,19 +66,11 @@ class Cotangent(NamedTuple):
             total += jnp.sum(jnp.real(product))
         return total
 
-    def value(self, u: Sequence[Any], output: Any) -> float | None:
-        """Re <u, output> on the host; None if the output has another form."""
-        live = self._live(output)
-        if any(np.shape(a) != np.shape(b) for a, b in zip(u, live, strict=True)):
-            return None
-        pairs = zip(u, live, strict=True)
-        return sum(float(np.sum(to_numpy(a) * to_numpy(b)).real) for a, b in pairs)
-
     def match(self, u: Sequence[Any]) -> Any:
         """The cotangent as JAX would pass it: float0 zeros for what is no float."""
         given = iter(u)
         filled = [
-            jnp.asarray(next(given))
+            jax.device_put(next(given))
             if form.live
             else np.zeros(form.shape, jax.dtypes.float0)
             for form in self.forms

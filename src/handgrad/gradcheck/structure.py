@@ -11,6 +11,7 @@ import numpy as np
 from handgrad.gradcheck.containers import first_difference, same_path
 from handgrad.gradcheck.reference.devices import copied
 from handgrad.gradcheck.reference.float64 import Point
+from handgrad.gradcheck.reference.program import trace
 from handgrad.gradcheck.trees import (
     Split,
     Tree,
@@ -47,11 +48,31 @@ class Aligned:
 def evaluate(gradient: Callable[..., Any], point: Point) -> tuple[Any | None, Aligned]:
     """Call a gradient: the value beside it, if any, and its leaves, aligned.
 
-    It gets copies, as it may use its arguments up (``donate_argnums``).
+    It is compiled, rounded where it says so, and called as it is if it cannot be.
     """
-    params, args = copied((point.params, point.args))
-    value, tree = unpack(gradient(params, *args), point.split)
+    try:
+        found = _compiled(gradient, point)
+    except Exception:  # it looks at numbers, or fails: then it does as it is called
+        params, args = copied((point.params, point.args))  # which it may use up
+        found = gradient(params, *args)
+    value, tree = unpack(found, point.split)
     return value, align(point.split, tree)
+
+
+def _compiled(gradient: Callable[..., Any], point: Point) -> Any:
+    """What a gradient returns, in one program; NumPy's part of it as it is."""
+    returned: list[Any] = []
+
+    def arrays(values: list[Any]) -> list[Any]:
+        found = gradient(point.split.merge(values), *point.args)
+        leaves, structure = jax.tree.flatten(found)
+        returned[:] = [leaves, structure]
+        return [leaf for leaf in leaves if isinstance(leaf, jax.Array)]
+
+    results = iter(trace(arrays, point.split.values).arrays(point.split.values))
+    leaves, structure = returned
+    filled = [next(results) if isinstance(x, jax.Array) else x for x in leaves]
+    return jax.tree.unflatten(structure, filled)
 
 
 def unpack(candidate: Any, split: Split) -> tuple[Any | None, Tree]:

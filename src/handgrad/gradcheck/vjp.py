@@ -12,7 +12,6 @@ from handgrad.gradcheck.check import Check
 from handgrad.gradcheck.cotangents import Cotangent
 from handgrad.gradcheck.gradients import check_often, options_of
 from handgrad.gradcheck.randomness import seeds_of
-from handgrad.gradcheck.reference.devices import copied
 from handgrad.gradcheck.reference.float64 import Point
 from handgrad.gradcheck.report.report import Report
 from handgrad.gradcheck.trees import dtype_of, is_array
@@ -62,7 +61,7 @@ def check_vjp(
       >>> report.leaves[0].cause
       'sign'
     """
-    key = jax.random.key(0) if key is None else key
+    seeds = (0,) if key is None else seeds_of(key)
     fixed = _positions(nondiff_argnums, len(primals))
     moving = tuple(i for i in range(len(primals)) if i not in fixed)
     params = tuple(primals[i] for i in moving)
@@ -73,19 +72,20 @@ def check_vjp(
         return cotangent.inner(u, function(*_put(primals, moving, params)))
 
     def gradient(params: tuple[Any, ...], u: list[Any]) -> tuple[Any, Any]:
-        arguments = _put(copied(primals), moving, params)
-        output, residuals = fwd(*arguments)
+        output, residuals = fwd(*_put(primals, moving, params))
         faults.extend(cotangent.compare(output))
         cotangents = bwd(*(primals[i] for i in fixed), residuals, cotangent.match(u))
-        return cotangent.value(u, output), _full(cotangents, params)
+        return cotangent.inner(u, output), _full(cotangents, params)
 
     def again(check: Check, trial: int) -> Check:
         point = check.point
-        u = cotangent.draw(*seeds_of(key), trial)
+        u = cotangent.draw(*seeds, trial)
         return check._replace(point=Point(loss, point.params, (u,)))
 
-    point = Point(loss, params, (cotangent.draw(*seeds_of(key), 0),))
+    point = Point(loss, params, (cotangent.draw(*seeds, 0),))
     check = Check(point, gradient, product=True)
+    if key is None and options.get("trials", 1) > 1:
+        key = jax.random.key(0)
     report = check_often(check, key=key, again=again, **options_of(options))
     return replace(report, faults=tuple(dict.fromkeys([*report.faults, *faults])))
 

@@ -58,6 +58,9 @@ REDUCERS = ("reduce", "reduce_window")
 STAGGER = 8191
 """Results are moved by stretches of one array of signs that begin so far apart."""
 
+KINDS = tuple(map(np.dtype, (jnp.bfloat16, np.float16, np.float32, np.float64)))
+"""The dtypes that are rounded; 8 bits and less are codes that a loss chooses."""
+
 Program = core.Jaxpr
 
 
@@ -66,35 +69,52 @@ class Rounding:
     """How results are rounded, and what was learnt about the program on the way.
 
     Attributes:
-      signs: -1, 0 or 1 for every entry of a result, and `STAGGER` more; 0 moves none.
-      by_own_dtype: whether a result moves by the unit roundoff of the dtype that the
-        program gives it, or in the last place of float64.
+      factors: unit roundoff -> what results of such a dtype are multiplied by, for
+        every entry of a result and `STAGGER` more.
       step: how often a loop was entered, where this is inside of one.
       sites: numbers the results.
       islands: the dtypes of results that could not be had in float64.
     """
 
-    signs: Any
-    by_own_dtype: Any
+    factors: dict[float, Any]
     step: Any
     sites: count
     islands: set[np.dtype]
 
     @classmethod
     def start(cls, signs: Any, by_own_dtype: Any) -> "Rounding":
-        """At the beginning of a program."""
-        return cls(signs, by_own_dtype, None, count(1), set())
+        """At the beginning of a program.
+
+        Args:
+          signs: -1, 0 or 1; 0 moves none.
+          by_own_dtype: whether a result moves by the unit roundoff of the dtype that
+            the program gives it, or in the last place of float64.
+        """
+        last_place = 1.2 * unit_of(np.dtype(np.float64))  # moves by one or two units
+        signs = lax.convert_element_type(signs, np.float64)
+        factors = {
+            unit: 1 + jnp.where(by_own_dtype, unit, last_place) * signs
+            for unit in sorted({unit_of(kind) for kind in KINDS})
+        }
+        return cls(factors, None, count(1), set())
 
     def moved(self, value: Any, dtype: np.dtype) -> Any:
         """``value`` as another rounding in ``dtype`` might have given it."""
-        size = int(np.size(value))
-        begin = 5231 * next(self.sites) % STAGGER
-        if self.step is not None:
+        factors = self.factors.get(unit_of(dtype))
+        if factors is None:
+            return value
+        begin, size = 5231 * next(self.sites) % STAGGER, int(np.size(value))
+        if self.step is None:
+            part = lax.slice(factors, (begin,), (begin + size,))
+        else:
             begin = (begin + 2741 * self.step) % STAGGER
-        signs = lax.dynamic_slice(self.signs, (begin,), (size,)).reshape(value.shape)
-        last_place = 1.2 * unit_of(np.dtype(np.float64))  # moves by one or two units
-        unit = jnp.where(self.by_own_dtype, unit_of(dtype), last_place)
-        return value * (1 + unit * signs)
+            part = lax.dynamic_slice(factors, (begin,), (size,))
+        return value * part.reshape(value.shape)
+
+    @property
+    def still(self) -> "Rounding":
+        """The same, moving nothing."""
+        return replace(self, factors={})
 
 
 def run(program: Program, inputs: Sequence[Any], rounding: Rounding) -> list[Any]:
@@ -248,31 +268,9 @@ def _retyped_program(inner: Any) -> Any:
         )
         for v in program.invars
     ]
-    still = Rounding.start(np.zeros(0), False)
-    found = jax.make_jaxpr(lambda *a: run_exactly(program, [*consts, *a], still))(
-        *avals
-    )
+    still = Rounding({}, None, count(1), set())
+    found = jax.make_jaxpr(lambda *a: run(program, [*consts, *a], still))(*avals)
     return found if closed else found.jaxpr
-
-
-def run_exactly(
-    program: Program, inputs: Sequence[Any], rounding: Rounding
-) -> list[Any]:
-    """Run a program in float64 without moving its results."""
-    return run(program, inputs, _Still(**_fields(rounding)))
-
-
-def _fields(rounding: Rounding) -> dict[str, Any]:
-    names = ("signs", "by_own_dtype", "step", "sites", "islands")
-    return {name: getattr(rounding, name) for name in names}
-
-
-class _Still(Rounding):
-    """No result is moved."""
-
-    def moved(self, value: Any, dtype: np.dtype) -> Any:
-        del dtype
-        return value
 
 
 def _scan(params: Any, operands: list[Any], rounding: Rounding) -> list[Any]:
@@ -300,7 +298,7 @@ def _while(params: Any, operands: list[Any], rounding: Rounding) -> list[Any]:
 
     def goes_on(state: Any) -> Any:
         inputs = [*test.consts, *in_test, *state[1]]
-        return run_exactly(test.jaxpr, inputs, rounding)[0]
+        return run(test.jaxpr, inputs, rounding.still)[0]
 
     def body(state: Any) -> Any:
         step, values = state
@@ -344,8 +342,9 @@ def _linear_solve(params: Any, operands: list[Any], rounding: Rounding) -> list[
 
 
 def _shard_map(params: Any, operands: list[Any], rounding: Rounding) -> list[Any]:
-    def local(signs: Any, *inputs: Any) -> Any:
-        return tuple(_enter(params["jaxpr"], inputs, replace(rounding, signs=signs)))
+    def local(factors: Any, *inputs: Any) -> Any:
+        inside = replace(rounding, factors=factors)
+        return tuple(_enter(params["jaxpr"], inputs, inside))
 
     whole = jax.sharding.PartitionSpec()
     mapped = jax.shard_map(
@@ -356,7 +355,7 @@ def _shard_map(params: Any, operands: list[Any], rounding: Rounding) -> list[Any
         axis_names=set(params["manual_axes"]),
         check_vma=params["check_vma"],
     )
-    return list(mapped(rounding.signs, *operands))
+    return list(mapped(rounding.factors, *operands))
 
 
 STRUCTURES: dict[str, Callable[[Any, list[Any], Rounding], list[Any]]] = {

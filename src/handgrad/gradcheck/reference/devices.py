@@ -72,7 +72,7 @@ def placed(value: np.ndarray, leaf: Any) -> Any:
     """``value`` on the devices that ``leaf`` is bound to; bound to none if it is not."""
     if isinstance(leaf, jax.Array) and leaf.committed:
         return jax.device_put(value, leaf.sharding)
-    return jnp.asarray(value) if isinstance(leaf, jax.Array) else value
+    return jax.device_put(value) if isinstance(leaf, jax.Array) else value
 
 
 def copied(tree: Tree) -> Tree:

@@ -76,9 +76,14 @@ class Traced(NamedTuple):
         self, values: Sequence[Any], consts: Sequence[Any] | None = None
     ) -> list[np.ndarray]:
         """Run it in its own dtypes, rounded where it says so."""
+        return [to_numpy(result) for result in self.arrays(values, consts)]
+
+    def arrays(
+        self, values: Sequence[Any], consts: Sequence[Any] | None = None
+    ) -> list[jax.Array]:
+        """The results of `as_written` as they are."""
         given = self.consts if consts is None else consts
-        results = _as_written(self.program)(list(given), list(values))
-        return [to_numpy(result) for result in results]
+        return _as_written(self.program)(list(given), list(values))
 
     def in_float64(
         self,
