@@ -9,9 +9,9 @@ from handgrad.gradcheck.reference.float64 import Point
 from handgrad.gradcheck.reference.tolerance import (
     STRICT,
     Floor,
-    along_lines,
     finite,
     largest,
+    projected_lines,
     projection,
     rms,
 )
@@ -82,12 +82,9 @@ class Comparison:
             (abs(projection(residual, self.parameter)), self.floor.along_parameter),
         )
         if self.floor.lines:
-            figures += tuple(zip(self._lines(residual), self.floor.lines, strict=True))
+            lines = projected_lines(residual, self.truth, self.parameter)
+            figures += tuple(zip(lines, self.floor.lines, strict=True))
         return max(ratio(figure, limit * stretch) for figure, limit in figures)
-
-    def _lines(self, residual: np.ndarray) -> tuple[float, ...]:
-        along = (self.truth, self.parameter)
-        return tuple(x for p in along for x in along_lines(residual, p))
 
     def explained_by(self, prediction: np.ndarray) -> bool:
         """Whether the candidate is ``prediction`` up to rounding.

@@ -77,17 +77,28 @@ def check_vjp(
         cotangents = bwd(*(primals[i] for i in fixed), residuals, cotangent.match(u))
         return cotangent.inner(u, output), _full(cotangents, params)
 
+    def related() -> dict[str, Any]:
+        outputs = jax.tree.leaves(function(*primals))
+        found = {_named("output", i, outputs): x for i, x in enumerate(outputs)}
+        inputs = jax.tree.leaves(primals)
+        arrays = {f"primal leaf {i}": x for i, x in enumerate(inputs) if is_array(x)}
+        return found | arrays
+
     def again(check: Check, trial: int) -> Check:
         point = check.point
         u = cotangent.draw(*seeds, trial)
         return check._replace(point=Point(loss, point.params, (u,)))
 
     point = Point(loss, params, (cotangent.draw(*seeds, 0),))
-    check = Check(point, gradient, product=True)
+    check = Check(point, gradient, product=True, related=related)
     if key is None and options.get("trials", 1) > 1:
         key = jax.random.key(0)
     report = check_often(check, key=key, again=again, **options_of(options))
     return replace(report, faults=tuple(dict.fromkeys([*report.faults, *faults])))
+
+
+def _named(what: str, i: int, leaves: Sequence[Any]) -> str:
+    return f"the {what}" if len(leaves) == 1 else f"{what} leaf {i}"
 
 
 def _positions(nondiff_argnums: int | Sequence[int], primals: int) -> tuple[int, ...]:

@@ -37,9 +37,11 @@ g or theta in every row, each time by another share, which cancels over the leaf
 where a leaf has two axes or more, its lines l (along the last axis, and along the
 first) are projected one by one, and the root mean square over them is bounded:
 
-    T5' rms_l |<r_l, p_l>| / |p_l|  <=  max( PROJECTED c_n max_j of the same of a_j,
-                                             PROJECTED floor_rms / SAFETY,
+    T5' rms_l |<r_l, p_l>| / |p_l|  <=  max( SAFETY c_k max_j of the same of a_j,
+                                             c_k floor_rms,
                                              SHARED u of the same of g )
+
+for p = g, p = theta and p = 1, with k lines.
 
     T6  c_n = 1 + 3 / n^2
 
@@ -82,7 +84,7 @@ class Floor(NamedTuple):
     worst: float  # T3
     along_gradient: float  # T5 with p = g
     along_parameter: float  # T5 with p = theta
-    lines: tuple[float, ...] = ()  # T5' with p = g, and with p = theta
+    lines: tuple[float, ...] = ()  # T5'
 
     def loosened(self, accuracy: float, truth: np.ndarray, parameter: Any) -> "Floor":
         """The floor of a rule that may be off by ``accuracy`` |g| by design."""
@@ -99,7 +101,7 @@ class Floor(NamedTuple):
             self.worst + off * float(np.sqrt(max(truth.size, 1))),
             self.along_gradient + share(truth),
             self.along_parameter + share(parameter),
-            tuple(a + b for a, b in zip(self.lines, 2 * shares, strict=True)),
+            tuple(a + b for a, b in zip(self.lines, 3 * shares, strict=True)),
         )
 
 
@@ -133,12 +135,20 @@ def finite(values: np.ndarray) -> np.ndarray:
 
 def line_lengths(shape: tuple[int, ...]) -> list[int]:
     """The lengths of the lines of T5': along the last axis, and along the first."""
-    return [shape[-1], shape[0]] if len(shape) > 1 else []
+    return [shape[-1], shape[0]] if len(shape) > 1 and 0 not in shape else []
+
+
+def projected_lines(
+    values: np.ndarray, truth: np.ndarray, parameter: np.ndarray
+) -> tuple[float, ...]:
+    """The left side of T5' for p = g, p = theta and p = 1."""
+    directions = (truth, parameter, np.ones_like(truth, float))
+    return tuple(x for p in directions for x in along_lines(values, p))
 
 
 def along_lines(values: np.ndarray, direction: np.ndarray) -> tuple[float, ...]:
     """The left side of T5', for the last axis and for the first; () for a vector."""
-    if values.ndim < 2:
+    if values.ndim < 2 or values.size == 0:
         return ()
     return tuple(_along(values, direction, axis) for axis in (-1, 0))
 
@@ -171,7 +181,7 @@ class Losses(NamedTuple):
         """Measure the probes a_j of T1; one that overflowed says nothing."""
         lost = [probe - truth for probe in probes if np.isfinite(probe).all()]
         lines = [
-            (*along_lines(a, truth), *along_lines(a, parameter))
+            projected_lines(a, truth, parameter)
             for a in (lost or [np.zeros_like(truth)])
         ]
         return cls(
@@ -217,10 +227,11 @@ def floor_of(
     whole = SAFETY * more * max(lost.rms, usual * size)
     noise = PROJECTED * whole / SAFETY / np.sqrt(max(truth.size, 1))
 
-    ours = (*along_lines(truth, truth), *along_lines(truth, parameter))
+    ours = projected_lines(truth, truth, parameter)
+    rooms = [room(truth.size // n) for n in line_lengths(truth.shape)] * 3
     lines = tuple(
-        max(PROJECTED * more * line, PROJECTED * whole / SAFETY, SHARED * unit * own)
-        for line, own in zip(lost.lines, ours, strict=True)
+        max(SAFETY * c * line, c * whole, SHARED * unit * own)
+        for c, line, own in zip(rooms, lost.lines, ours, strict=True)
     )
 
     def along(projected: float, length: float) -> float:
