@@ -2,11 +2,11 @@
 
 The program that JAX traced, with its own casts, is run operation by operation. Every
 floating number in it is float64, whatever dtype the program gives it, so a cast to
-bfloat16 in a loss takes nothing from the truth. *Random rounding* then moves every
-result that is not exact, up or down at random (Parker 1997, "Monte Carlo Arithmetic";
+bfloat16 in a loss takes nothing from the truth. *Random rounding* then rounds every
+result that is not exact up or down at random (Parker 1997, "Monte Carlo Arithmetic";
 Vignes 2004, "Discrete stochastic arithmetic for validating results of numerical
-software"): by one unit in the last place of float64, or by one unit roundoff of the
-dtype that the program gives it.
+software"): by one unit in the last place of float64, or to the dtype that the program
+gives it, to one of the two numbers beside, the nearer the likelier.
 
 An operation that only moves, chooses or compares numbers is exact, and so is a cast to
 a wider dtype. Calls, loops and branches are entered. What cannot be had in float64 (a
@@ -14,7 +14,7 @@ callback, a kernel, the bits of a number) is run in its own dtype: an *island*.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import Any
 
@@ -58,8 +58,8 @@ REDUCERS = ("reduce", "reduce_window")
 STAGGER = 8191
 """Results are moved by stretches of one array of signs that begin so far apart."""
 
-KINDS = tuple(map(np.dtype, (jnp.bfloat16, np.float16, np.float32, np.float64)))
-"""The dtypes that are rounded; 8 bits and less are codes that a loss chooses."""
+LAST_PLACE = 1.2 * unit_of(np.dtype(np.float64))
+"""A share that moves a number of float64 by one unit in its last place, or by two."""
 
 Program = core.Jaxpr
 
@@ -69,52 +69,53 @@ class Rounding:
     """How results are rounded, and what was learnt about the program on the way.
 
     Attributes:
-      factors: unit roundoff -> what results of such a dtype are multiplied by, for
-        every entry of a result and `STAGGER` more.
+      moves: random numbers for every entry of a result, and `STAGGER` more; None moves
+        nothing. Of -1, 0 and 1 for the last place of float64; of 64 bits each for the
+        dtypes of the program.
       step: how often a loop was entered, where this is inside of one.
       sites: numbers the results.
       islands: the dtypes of results that could not be had in float64.
     """
 
-    factors: dict[float, Any]
-    step: Any
-    sites: count
-    islands: set[np.dtype]
-
-    @classmethod
-    def start(cls, signs: Any, by_own_dtype: Any) -> "Rounding":
-        """At the beginning of a program.
-
-        Args:
-          signs: -1, 0 or 1; 0 moves none.
-          by_own_dtype: whether a result moves by the unit roundoff of the dtype that
-            the program gives it, or in the last place of float64.
-        """
-        last_place = 1.2 * unit_of(np.dtype(np.float64))  # moves by one or two units
-        signs = lax.convert_element_type(signs, np.float64)
-        factors = {
-            unit: 1 + jnp.where(by_own_dtype, unit, last_place) * signs
-            for unit in sorted({unit_of(kind) for kind in KINDS})
-        }
-        return cls(factors, None, count(1), set())
+    moves: Any = None
+    step: Any = None
+    sites: count = field(default_factory=lambda: count(1))
+    islands: set[np.dtype] = field(default_factory=set)
 
     def moved(self, value: Any, dtype: np.dtype) -> Any:
         """``value`` as another rounding in ``dtype`` might have given it."""
-        factors = self.factors.get(unit_of(dtype))
-        if factors is None:
+        if self.moves is None:
             return value
         begin, size = 5231 * next(self.sites) % STAGGER, int(np.size(value))
         if self.step is None:
-            part = lax.slice(factors, (begin,), (begin + size,))
+            part = lax.slice(self.moves, (begin,), (begin + size,))
         else:
             begin = (begin + 2741 * self.step) % STAGGER
-            part = lax.dynamic_slice(factors, (begin,), (size,))
-        return value * part.reshape(value.shape)
+            part = lax.dynamic_slice(self.moves, (begin,), (size,))
+        part = part.reshape(value.shape)
+        if self.moves.dtype == np.uint64:
+            return to_dtype(value, part, dtype)
+        return value * (1 + LAST_PLACE * part)
 
     @property
     def still(self) -> "Rounding":
         """The same, moving nothing."""
-        return replace(self, factors={})
+        return replace(self, moves=None)
+
+
+def to_dtype(value: Any, random: Any, dtype: np.dtype) -> Any:
+    """A number rounded at random to one of the two of ``dtype`` beside it.
+
+    The bits that ``dtype`` has no room for are added to as many random ones, and cut
+    off: what it holds exactly stays.
+    """
+    if jnp.iscomplexobj(value):
+        parts = (to_dtype(part, random, dtype) for part in (value.real, value.imag))
+        return lax.complex(*parts)
+    spare = np.uint64((1 << max(0, 52 - int(jnp.finfo(dtype).nmant))) - 1)
+    bits = lax.bitcast_convert_type(value, np.uint64)
+    bits = (bits + (random & spare)) & ~spare
+    return lax.bitcast_convert_type(bits, np.float64)
 
 
 def run(program: Program, inputs: Sequence[Any], rounding: Rounding) -> list[Any]:
@@ -268,7 +269,7 @@ def _retyped_program(inner: Any) -> Any:
         )
         for v in program.invars
     ]
-    still = Rounding({}, None, count(1), set())
+    still = Rounding()
     found = jax.make_jaxpr(lambda *a: run(program, [*consts, *a], still))(*avals)
     return found if closed else found.jaxpr
 
@@ -342,8 +343,8 @@ def _linear_solve(params: Any, operands: list[Any], rounding: Rounding) -> list[
 
 
 def _shard_map(params: Any, operands: list[Any], rounding: Rounding) -> list[Any]:
-    def local(factors: Any, *inputs: Any) -> Any:
-        inside = replace(rounding, factors=factors)
+    def local(moves: Any, *inputs: Any) -> Any:
+        inside = replace(rounding, moves=moves)
         return tuple(_enter(params["jaxpr"], inputs, inside))
 
     whole = jax.sharding.PartitionSpec()
@@ -355,7 +356,7 @@ def _shard_map(params: Any, operands: list[Any], rounding: Rounding) -> list[Any
         axis_names=set(params["manual_axes"]),
         check_vma=params["check_vma"],
     )
-    return list(mapped(rounding.factors, *operands))
+    return list(mapped(rounding.moves, *operands))
 
 
 STRUCTURES: dict[str, Callable[[Any, list[Any], Rounding], list[Any]]] = {

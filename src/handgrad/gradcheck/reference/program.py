@@ -89,22 +89,26 @@ class Traced(NamedTuple):
         self,
         values: Sequence[Any],
         consts: Sequence[Any] | None = None,
-        signs: np.ndarray | None = None,
-        by_own_dtype: bool = False,
+        moves: np.ndarray | None = None,
     ) -> list[np.ndarray]:
-        """Run it in float64, in random rounding if there are ``signs`` for it."""
+        """Run it in float64; in random rounding if there are ``moves`` for it."""
         given = self.consts if consts is None else consts
         wide = _in_float64(self.program)
-        moves = np.zeros(wide.entries, np.int8) if signs is None else signs
+        moves = np.zeros(wide.entries, np.int8) if moves is None else moves
         with float64():
             inputs = [[wide_array(x) for x in part] for part in (given, values)]
-            results = wide.function(moves, by_own_dtype, *inputs)
+            results = wide.function(moves, *inputs)
             return [to_numpy(result) for result in results]
 
-    def signs(self, seed: int) -> np.ndarray:
-        """-1 or 1 at random, for one run of `in_float64`."""
-        signs = 2 * stream("rounding", seed).integers(0, 2, entries(self.program)) - 1
-        return signs.astype(np.int8)
+    def last_places(self, seed: int) -> np.ndarray:
+        """Random moves in the last place of float64, for one run of `in_float64`."""
+        choice = stream("rounding", seed).integers(0, 2, entries(self.program))
+        return (2 * choice - 1).astype(np.int8)
+
+    def own_dtypes(self, seed: int) -> np.ndarray:
+        """Random bits, for one run of `in_float64` rounded to the program's dtypes."""
+        most, size = np.iinfo(np.uint64).max, entries(self.program)
+        return stream("dtypes", seed).integers(0, most, size, np.uint64, endpoint=True)
 
     @property
     def islands(self) -> set[np.dtype]:
@@ -146,13 +150,9 @@ def _as_written(program: Program) -> Callable[..., Any]:
 def _in_float64(program: Program) -> Wide:
     islands: set[np.dtype] = set()
 
-    def function(
-        signs: Any, by_own_dtype: Any, consts: list[Any], values: list[Any]
-    ) -> list[Any]:
-        rounding = Rounding.start(signs, by_own_dtype)
-        results = run(program.jaxpr, [*consts, *values], rounding)
-        islands.update(rounding.islands)
-        return results
+    def function(moves: Any, consts: list[Any], values: list[Any]) -> list[Any]:
+        rounding = Rounding(moves, islands=islands)
+        return run(program.jaxpr, [*consts, *values], rounding)
 
     compiled = jax.jit(function, compiler_options=_haste(program))
     return Wide(compiled, entries(program), islands)

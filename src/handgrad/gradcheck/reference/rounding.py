@@ -103,7 +103,7 @@ def draws(point: Point) -> list[Evaluated]:
         beside = Neighbour(seed, ALWAYS)
         values = [beside.of(leaf) for leaf in point.split.values]
         consts = [_beside(beside, leaf) for leaf in traced.consts]
-        results = traced.in_float64(values, consts, traced.signs(seed))
+        results = traced.in_float64(values, consts, traced.last_places(seed))
         found.append(Evaluated.of(results, coarsest(traced)))
     return found
 
@@ -112,8 +112,8 @@ def draws_of_own_dtypes(point: Point) -> list[Evaluated]:
     """Autodiff at the point in random rounding by the dtypes of the program."""
     traced, found = point.traced_gradient, []
     for seed in range(DRAWS):
-        signs = traced.signs(seed)
-        results = traced.in_float64(point.split.values, None, signs, by_own_dtype=True)
+        moves = traced.own_dtypes(seed)
+        results = traced.in_float64(point.split.values, None, moves)
         found.append(Evaluated.of(results, coarsest(traced)))
     return found
 
@@ -132,6 +132,7 @@ def _beside(beside: Neighbour, leaf: Any) -> Any:
 def noise_of_loss(traced: Traced, values: Sequence[Any], value: float) -> float:
     """How far rounding in float64 moves the loss from ``value``, in `DRAWS` runs."""
     runs = [
-        traced.in_float64(values, None, traced.signs(seed)) for seed in range(DRAWS)
+        traced.in_float64(values, None, traced.last_places(seed))
+        for seed in range(DRAWS)
     ]
     return max(abs(float(result) - value) for (result,) in runs)
