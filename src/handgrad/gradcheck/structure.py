@@ -30,19 +30,17 @@ class Aligned:
     Attributes:
       values: the candidate's leaf for each floating parameter, by path, 64 bits; also
         where shape or dtype is wrong. Absent where there is none.
-      dtypes: the dtypes of these.
       findings: what is wrong with the form of a leaf, by path.
       extra: the same for paths that the parameters do not have.
-      omitted: why a leaf has no gradient where none need be, by path.
       general: what is wrong with the tree as a whole.
+      omitted: why a leaf has no gradient where none need be, by path.
     """
 
     values: dict[str, np.ndarray] = field(default_factory=dict)
-    dtypes: dict[str, np.dtype] = field(default_factory=dict)
     findings: dict[str, str] = field(default_factory=dict)
     extra: dict[str, str] = field(default_factory=dict)
-    omitted: dict[str, str] = field(default_factory=dict)
     general: list[str] = field(default_factory=list)
+    omitted: dict[str, str] = field(default_factory=dict)
 
 
 def evaluate(gradient: Callable[..., Any], point: Point) -> tuple[Any | None, Aligned]:
@@ -145,7 +143,7 @@ def _as_state(split: Split, tree: Tree) -> dict[str, Any] | None:
 
 
 def _align_leaf(aligned: Aligned, path: str, parameter: Any, leaf: Any) -> None:
-    if leaf is None or not _numeric(leaf):
+    if leaf is None or not _numeric(leaf, is_complex(parameter)):
         kind = "complex" if is_complex(parameter) else "real"
         aligned.findings[path] = (
             f"A {kind} array of shape {np.shape(parameter)} must stand here, got "
@@ -153,22 +151,14 @@ def _align_leaf(aligned: Aligned, path: str, parameter: Any, leaf: Any) -> None:
         )
         return
     aligned.values[path] = to_numpy(leaf)
-    aligned.dtypes[path] = np.dtype(jnp.result_type(leaf))
     expected, shape = np.shape(parameter), np.shape(leaf)
-    dtype, given = dtype_of(parameter), aligned.dtypes[path]
+    dtype, given = dtype_of(parameter), np.dtype(jnp.result_type(leaf))
     if shape != expected:
         aligned.findings[path] = f"The shape must be {expected}, got {shape}."
     elif dtype != given:
         aligned.findings[path] = (
-            f"The dtype must be that of the parameter, {dtype}, got {given}. "
-            f"{_cast(dtype, given)}"
+            f"The dtype must be that of the parameter, {dtype}, got {given}. Cast it."
         )
-
-
-def _cast(dtype: np.dtype, given: np.dtype) -> str:
-    if given.kind == "c" and dtype.kind != "c":
-        return "Take the real part: the parameter is real."
-    return "Cast it."
 
 
 def _compare_nodes(aligned: Aligned, split: Split, tree: Tree) -> None:
@@ -190,11 +180,13 @@ def _with_nones(tree: Tree) -> list[tuple[Any, Any]]:
     return jax.tree_util.tree_leaves_with_path(tree, is_leaf=_is_none)
 
 
-def _numeric(leaf: Any) -> bool:
-    if isinstance(leaf, float | int | complex):
+def _numeric(leaf: Any, imaginary: bool) -> bool:
+    if isinstance(leaf, float | int):
         return not isinstance(leaf, bool)
-    kinds = (jnp.inexact, jnp.integer)
-    return is_array(leaf) and any(jnp.issubdtype(leaf.dtype, kind) for kind in kinds)
+    if is_complex(leaf):
+        return imaginary
+    real = (jnp.floating, jnp.integer)
+    return is_array(leaf) and any(jnp.issubdtype(leaf.dtype, kind) for kind in real)
 
 
 def _what(leaf: Any) -> str:

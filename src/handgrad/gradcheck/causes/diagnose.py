@@ -107,9 +107,9 @@ def diagnose(
 def _with_form(leaf: Comparison, found: Finding | None, form: Finding) -> Finding:
     """What is wrong with the numbers, and the dtype too; the dtype alone if it is that.
 
-    A coarser dtype makes numbers wrong by itself.
+    Another dtype makes numbers wrong by itself.
     """
-    coarse = found is None or found.cause == "low_precision"
+    coarse = found is None or found.cause in ("low_precision", "unknown")
     if coarse or rms(leaf.residual) <= ROUGHLY * rms(leaf.truth):
         return form
     return Finding(found.cause, f"{found.explanation} {form.explanation}")

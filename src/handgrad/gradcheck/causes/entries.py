@@ -188,7 +188,7 @@ def _same_entries(leaf: Comparison) -> bool:
     """Whether sorting makes candidate and truth the same."""
     if leaf.truth.size < CONFIRMED:
         return False
-    prediction = np.empty(leaf.truth.size)
+    prediction = np.empty_like(leaf.truth.ravel())
     prediction[np.argsort(leaf.candidate, axis=None)] = np.sort(leaf.truth, axis=None)
     prediction = prediction.reshape(leaf.truth.shape)
     return leaf.explained_by(prediction) and _far(leaf, prediction)

@@ -117,6 +117,6 @@ def weight_decay(mismatch: Mismatch) -> Iterator[Claim]:
 
 def _signs(leaf: Comparison) -> np.ndarray:
     """The signs of the parameter; 0 if all are alike, and no more than a constant."""
-    signs = np.sign(leaf.parameter)
+    signs = np.sign(leaf.parameter.real)
     # mutants: min is no more than max
     return signs if signs.min() < signs.max() else np.zeros_like(signs)

@@ -90,9 +90,10 @@ def _reduced(leaf: Comparison) -> str:
             spread = given if given.ndim == truth.ndim else np.expand_dims(given, axis)
             expected = np.broadcast_to(whole, truth.shape)
             if _same(leaf, np.broadcast_to(spread, truth.shape), expected):
+                shape = "" if given.shape == truth.shape else _must(leaf)
                 return (
                     f"{how.capitalize()} over axis {axis}, of {truth.shape[axis]}, "
-                    "which is one axis too many."
+                    f"which is one axis too many.{shape}"
                 )
     return ""
 
@@ -104,12 +105,15 @@ def _unreduced(leaf: Comparison) -> str:
     for axis in range(given.ndim):
         if np.delete(given.shape, axis).tolist() != list(truth.shape):
             continue
+        if given.shape[axis] < 2:
+            continue
         if _same(leaf, np.sum(given, axis=axis), truth):
-            return (
-                f"Not summed over axis {axis}: shape {given.shape} where {truth.shape} "
-                "must be, and its sum is right."
-            )
+            return f"Not summed over axis {axis}: its sum is right.{_must(leaf)}"
     return ""
+
+
+def _must(leaf: Comparison) -> str:
+    return f" The shape must be {leaf.truth.shape}, got {leaf.candidate.shape}."
 
 
 def _same(leaf: Comparison, given: np.ndarray, expected: np.ndarray) -> bool:
