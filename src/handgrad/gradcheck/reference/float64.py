@@ -182,17 +182,19 @@ def differentiate_by_steps(point: Point) -> Evaluated:
     return Evaluated.of([to_numpy(x) for x in (value, *gradient)], value.dtype)
 
 
-def undifferentiated(point: Point) -> Evaluated:
-    """The loss where there is no autodiff of it: NaN stands for its gradient."""
+def undifferentiated(point: Point) -> tuple[Evaluated, bool]:
+    """The loss where there is no autodiff of it; and whether it was run in float64.
+
+    NaN stands for its gradient.
+    """
+    unknown = [np.full_like(to_numpy(leaf), np.nan) for leaf in point.split.values]
     try:
         traced = point.traced_loss
         value = float(traced.in_float64(point.split.values)[0])
-        dtype = coarsest(traced)
+        return Evaluated(value, unknown, coarsest(traced)), True
     except Exception:  # it cannot be traced
         found = point.objective(point.split.values)
-        value, dtype = float(found), np.dtype(found.dtype)
-    unknown = [np.full_like(to_numpy(leaf), np.nan) for leaf in point.split.values]
-    return Evaluated(value, unknown, dtype)
+        return Evaluated(float(found), unknown, np.dtype(found.dtype)), False
 
 
 def true_gradient(point: Point) -> dict[str, np.ndarray]:

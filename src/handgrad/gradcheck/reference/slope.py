@@ -117,19 +117,21 @@ class Line(NamedTuple):
 def line_at(point: Point, reference: Reference) -> Line:
     """The lines through a point, with what is known of the loss there."""
     theta = [to_numpy(leaf) for leaf in point.split.values]
+    truth = reference.truth
+    if not reference.wide:
+        lost = max(abs(probe.value - truth.value) for probe in reference.probes)
+        return Line(_narrow(point), truth, theta, lost)
     try:
         traced = point.traced_loss
-        lost = noise_of_loss(traced, point.split.values, reference.truth.value)
-    except Exception:  # it cannot be traced, or not be run in float64
-        objective = _wide_by_steps(point) if reference.wide else _narrow(point)
-        values = [probe.value - reference.truth.value for probe in reference.probes]
-        lost = 0.0 if reference.wide else float(np.max(np.abs(values)))
-        return Line(objective, reference.truth, theta, lost)
+        lost = noise_of_loss(traced, point.split.values, truth.value)
+    except Exception:  # it cannot be traced, and `ROUNDINGS` alone are what is known
+        # mutants: the larger of it and `ROUNDINGS` counts
+        return Line(_wide_by_steps(point), truth, theta, 0.0)
 
     def objective(values: Sequence[np.ndarray]) -> float:
         return float(traced.in_float64(values)[0])
 
-    return Line(objective, reference.truth, theta, lost)
+    return Line(objective, truth, theta, lost)
 
 
 def _narrow(point: Point) -> Objective:

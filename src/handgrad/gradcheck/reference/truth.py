@@ -83,9 +83,9 @@ def _otherwise(point: Point, why: Exception) -> Reference:
     try:
         return _by_steps(point, why)
     except Exception:  # there is none at all, or the loss cannot be run
-        here = undifferentiated(point)
+        here, wide = undifferentiated(point)
         notes = [_NONE.format(_first_line(why))]
-        found = _reference(point, here, [here], notes, wide=True)
+        found = _reference(point, here, [here], notes, wide=wide)
         return found._replace(unknown=True)
 
 
