@@ -9,7 +9,7 @@ import numpy as np
 
 from handgrad.gradcheck.randomness import normal, stream
 from handgrad.gradcheck.reference.dtypes import is_inexact, wide_dtype
-from handgrad.gradcheck.trees import name_of, to_numpy
+from handgrad.gradcheck.trees import name_of
 
 
 class Form(NamedTuple):

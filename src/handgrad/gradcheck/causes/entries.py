@@ -12,7 +12,6 @@ from handgrad.gradcheck.comparison import Comparison
 from handgrad.gradcheck.randomness import stream
 from handgrad.gradcheck.reference.tolerance import rms
 
-
 DISTANT = 0.5
 """How far entries in wrong places are off, at least, relative to their size."""
 

@@ -7,8 +7,8 @@ import numpy as np
 
 from handgrad.gradcheck.causes.arguments import weight_sums
 from handgrad.gradcheck.causes.claims import CONFIRMED, Claim, Mismatch
-from handgrad.gradcheck.randomness import stream
 from handgrad.gradcheck.comparison import Comparison
+from handgrad.gradcheck.randomness import stream
 from handgrad.gradcheck.reference.tolerance import line_lengths, rms
 
 NARROW = (jnp.bfloat16, jnp.float16, jnp.float32)

@@ -19,8 +19,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from handgrad.gradcheck.causes.claims import Claim, Mismatch, listed
-from handgrad.gradcheck.randomness import stream
 from handgrad.gradcheck.comparison import Comparison
+from handgrad.gradcheck.randomness import stream
 from handgrad.gradcheck.reference.float64 import float64, scalar, widen
 from handgrad.gradcheck.reference.tolerance import STRICT, largest, rms
 
