@@ -92,8 +92,8 @@ class Cotangent(NamedTuple):
             )
         pairs = zip(given.forms, self.forms, strict=True)
         return [
-            f"`fwd` must return the dtype of the function{must.name}, {must.dtype}, got "
-            f"{found.dtype}: jax.custom_vjp refuses it. Cast its output."
+            f"`fwd` must return the dtype of the function{must.name}, {must.dtype}, "
+            f"got {found.dtype}: jax.custom_vjp refuses it. Cast its output."
             for found, must in pairs
             if found.dtype != must.dtype
         ]

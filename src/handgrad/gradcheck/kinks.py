@@ -1,4 +1,4 @@
-"""Where autodiff is no judge: at a kink, and where it is not the derivative of the loss.
+"""Where autodiff is no judge: at a kink, and where it is no derivative of the loss.
 
 The one-sided derivatives of the loss decide, entry by entry (`reference.sides`). What
 lies between two that differ is a convention. What agrees with two that are one is
@@ -114,7 +114,7 @@ def _at_kink(leaf: Comparison, line: Line, place: int) -> tuple[Verdict, str] | 
 def _without_autodiff(
     leaf: Comparison, line: Line, place: int
 ) -> tuple[Comparison, tuple[Verdict, str] | None]:
-    """A leaf beside what the loss itself admits; and its verdict, unless it is wrong."""
+    """A leaf beside what the loss admits; and its verdict, unless it is wrong."""
     unknown = ~np.isfinite(leaf.truth)
     entries = np.argwhere(unknown if unknown.any() else np.ones_like(unknown))
     if not leaf.wrong or (unknown & ~np.isfinite(leaf.candidate)).any():
@@ -177,7 +177,7 @@ def _clipped(sides: Sides, value: float) -> float:
 
 
 def _against(leaf: Comparison, found: Admitted) -> Comparison:
-    """The leaf beside what is admitted, with what differences cannot tell in its floor."""
+    """The leaf beside what is admitted; what differences cannot tell is in its floor."""
     size, floor = rms(found.nearest), leaf.floor
     if not np.isfinite(leaf.truth).all():
         unit = unit_of(leaf.dtype)

@@ -95,13 +95,12 @@ class Mismatch(NamedTuple):
         Those of the arguments, and what the check knows besides, as of an output.
         """
         leaves = jax.tree.leaves(self.check.point.args)
+        name = "cotangent" if self.check.product else "argument"
         found = {
-            f"argument leaf {i}": _exact(leaf)
+            f"{name} leaf {i}": _exact(leaf)
             for i, leaf in enumerate(leaves)
             if is_array(leaf) and not jnp.issubdtype(leaf.dtype, jax.dtypes.extended)
         }
-        if self.check.product:
-            found = {"the cotangent": value for value in found.values()}
         try:
             more = self.check.related() if self.check.related else {}
         except Exception:  # it does not run at this point

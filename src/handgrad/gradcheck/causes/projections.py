@@ -27,10 +27,11 @@ def projection_left(mismatch: Mismatch) -> Iterator[Claim]:
     for leaf in mismatch.unexplained:
         for axis, name, direction in _directions(mismatch, leaf):
             found = _part(leaf, direction, axis)
-            if found is not None and leaf.explained_by(leaf.truth + found):
-                if explains_most(leaf, leaf.truth + found):
-                    texts[leaf.path] = _sentence(axis, leaf, name)
-                    break
+            if found is None or not leaf.explained_by(leaf.truth + found):
+                continue
+            if explains_most(leaf, leaf.truth + found):
+                texts[leaf.path] = _sentence(axis, leaf, name)
+                break
     if texts:
         yield Claim("projection", texts)
 
@@ -48,22 +49,16 @@ def _directions(
 
 def related(mismatch: Mismatch, leaf: Comparison) -> Mapping[str, np.ndarray]:
     """Arrays of a leaf's shape that a part of its gradient may point along."""
-    point, shape = mismatch.check.point, leaf.truth.shape
+    shape = leaf.truth.shape
     found = {"the ones": np.ones(shape)}
     if mismatch.check.product:
         found = {"the argument": leaf.parameter, **found}
     for name, value in mismatch.others.items():
         if value.shape == shape:
             found[name] = finite(value)
-    for path, parameter in zip(
-        point.split.floating_paths, point.split.values, strict=True
-    ):
-        if path != leaf.path and np.shape(parameter) == shape:
-            found[path] = (
-                mismatch.leaves[path].parameter
-                if path in mismatch.leaves
-                else found["the ones"]
-            )
+    for path, other in mismatch.leaves.items():
+        if path != leaf.path and other.parameter.shape == shape:
+            found[path] = other.parameter
     return found
 
 
