@@ -130,7 +130,7 @@ def _beside(beside: Neighbour, leaf: Any) -> Any:
 
 
 def noise_of_loss(traced: Traced, values: Sequence[Any], value: float) -> float:
-    """How far rounding in float64 moves the loss from ``value``, in `LOSS_DRAWS` runs."""
+    """How far rounding in float64 moves J from ``value``, in `LOSS_DRAWS` runs."""
     runs = [
         traced.in_float64(values, None, traced.last_places(seed))
         for seed in range(LOSS_DRAWS)
