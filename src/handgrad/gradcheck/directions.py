@@ -43,7 +43,9 @@ def real_parts(output: Tree) -> Tree:
     """The output with complex leaves taken apart, and without leaves that are whole."""
 
     def part(leaf: Any) -> Any:
-        if is_complex(leaf) or jnp.issubdtype(jnp.result_type(leaf), jnp.complexfloating):
+        if is_complex(leaf) or jnp.issubdtype(
+            jnp.result_type(leaf), jnp.complexfloating
+        ):
             return Complex(jnp.real(leaf), jnp.imag(leaf))
         return leaf if jnp.issubdtype(jnp.result_type(leaf), jnp.floating) else None
 

@@ -177,7 +177,9 @@ def _in_words(report: Report) -> Report:
 
     renamed = map(rename, report.leaves)
     leaves = tuple(sorted(renamed, key=lambda leaf: not leaf.path.startswith("value")))
-    faults, notes = (tuple(map(_words, texts)) for texts in (report.faults, report.notes))
+    faults, notes = (
+        tuple(map(_words, texts)) for texts in (report.faults, report.notes)
+    )
     return replace(report, leaves=leaves, faults=faults, notes=notes)
 
 

@@ -1,7 +1,6 @@
 """`check_rules` and `assert_rules`: every rule of a function, in one call."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any
 
 import jax
@@ -11,7 +10,7 @@ from handgrad.gradcheck.gradients import GradientMismatch
 from handgrad.gradcheck.rules import derivatives, linear, purity, transforms
 from handgrad.gradcheck.rules.calls import call_of, name_of_function
 from handgrad.gradcheck.rules.measure import modes_of
-from handgrad.gradcheck.rules.offered import attempt, said
+from handgrad.gradcheck.rules.offered import attempt
 from handgrad.gradcheck.rules.plain import Plain, plain_of
 from handgrad.gradcheck.rules.subject import Function, Subject, fresh
 from handgrad.gradcheck.rules.table import Row, Rules
@@ -28,7 +27,9 @@ class RuleMismatch(GradientMismatch):
     report: Any
 
     def __init__(self, report: Rules) -> None:
-        AssertionError.__init__(self, f"\n{report}\n\nTo see it again:\n\n{report.call}")
+        AssertionError.__init__(
+            self, f"\n{report}\n\nTo see it again:\n\n{report.call}"
+        )
         self.report = report
 
 
@@ -142,9 +143,7 @@ def _subject(
     def undonated(*given: Any) -> Any:
         return chosen(*fresh(given))
 
-    return Subject(
-        function, undonated, primals, moving, mapped, plain.rules, own, key
-    )
+    return Subject(function, undonated, primals, moving, mapped, plain.rules, own, key)
 
 
 def _mappable(leaf: Any) -> bool:

@@ -98,7 +98,9 @@ def value_row(subject: Subject, name: str, forward: Callable[..., Leaves]) -> Ro
     report = examine(check, Basis(subject.value_reference, Audit()))
     names = subject.outputs
     leaves = tuple(
-        replace(leaf, path=_named(leaf.path, names), explanation=_words(leaf.explanation))
+        replace(
+            leaf, path=_named(leaf.path, names), explanation=_words(leaf.explanation)
+        )
         for leaf in report.leaves
     )
     return row_of(name, replace(report, leaves=leaves), own=False)
@@ -170,7 +172,9 @@ def second(name: str) -> Callable[[Subject], Row]:
     return lambda subject: _second(subject, name, outer, derivative)
 
 
-def _cotangents(subject: Subject, function: Any, direction: Leaves) -> Callable[..., Any]:
+def _cotangents(
+    subject: Subject, function: Any, direction: Leaves
+) -> Callable[..., Any]:
     of_values = subject.of_values(function)
     return lambda values, u: list(jax.vjp(of_values, *values)[1](u))
 
@@ -198,9 +202,7 @@ def _second(subject: Subject, name: str, outer: str, derivative: Any) -> Row:
             key=subject.key,
         )
     else:
-        w = normal(
-            generator(subject.key, 90), jax.eval_shape(plain, values, direction)
-        )
+        w = normal(generator(subject.key, 90), jax.eval_shape(plain, values, direction))
         report = check_gradients(
             lambda at, w: inner(w, plain(*at)),
             lambda at, w: jax.vjp(rule, *fresh(at))[1](w),

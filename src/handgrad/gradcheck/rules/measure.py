@@ -18,7 +18,11 @@ Measured = dict[str, Leaves]
 def whole(function: Function, subject: Subject, values: Sequence[Any]) -> Leaves:
     """The leaves of the output that are no floating numbers."""
     leaves = jax.tree.leaves(function(*subject.merge(values)))
-    return [leaf for leaf in leaves if not jnp.issubdtype(jnp.result_type(leaf), jnp.inexact)]
+    return [
+        leaf
+        for leaf in leaves
+        if not jnp.issubdtype(jnp.result_type(leaf), jnp.inexact)
+    ]
 
 
 def measured(
@@ -37,8 +41,10 @@ def measured(
       function: primals -> output.
       modes: "vjp" and "jvp", as far as they are offered.
       u, v: the cotangent and the tangent.
-      compiled: whether to try `jax.jit`.
+      compiled: whether to try `jax.jit`. If not, every call has its own copies.
     """
+    if not compiled:
+        function = on_copies(function)
 
     def everything(values: Leaves, u: Leaves, v: Leaves) -> Measured:
         of_values = subject.of_values(function)
@@ -52,6 +58,11 @@ def measured(
         return found
 
     return run(everything, subject.values, u, v, compiled=compiled)
+
+
+def on_copies(function: Function) -> Function:
+    """The function, which may then donate or write to what it is given."""
+    return lambda *primals: function(*fresh(primals))
 
 
 def run(program: Callable[..., Any], *args: Any, compiled: bool = True) -> Any:

@@ -1,7 +1,7 @@
 """An exception: is the rule wrong, or was it never offered?"""
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import jax
 
@@ -59,11 +59,5 @@ def _has_none(subject: Subject, kind: str) -> bool:
 
 def said(error: Exception) -> str:
     """The first line of an exception."""
-    lines = str(error).strip().splitlines() or [""]
-    return f"{type(error).__name__}: {lines[0][:200]}".rstrip(": ")
-
-
-def first(rows: Iterable[Row]) -> Row:
-    """The worst of several findings on one row."""
-    order = ("wrong", "right", "untested", "not offered")
-    return min(rows, key=lambda row: order.index(row.verdict))
+    lines = str(error).strip().splitlines() or ["(no message)"]
+    return f"{type(error).__name__}: {lines[0][:200]}"

@@ -1,4 +1,4 @@
-"""Rows about calls: the same again, inputs as they were, and the types that come out."""
+"""Rows about calls: the same again, inputs as they were, and what types come out."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -53,7 +53,9 @@ def inputs(subject: Subject, modes: Sequence[str]) -> Row:
         findings.compared += 1
         for path, leaf, old in zip(subject.names, given, before, strict=True):
             if isinstance(leaf, jax.Array) and leaf.is_deleted():
-                findings.add("changed", f"{path} is donated: it is deleted by the call.")
+                findings.add(
+                    "changed", f"{path} is donated: it is deleted by the call."
+                )
             elif not np.array_equal(to_numpy(leaf), old, equal_nan=True):
                 findings.add("changed", f"{path} is written to by the call.")
     return findings.row("inputs unchanged")
@@ -68,7 +70,7 @@ def _numpy_arrays(values: Sequence[Any]) -> list[Any]:
 
 
 def _use(subject: Subject, values: Sequence[Any], modes: Sequence[str]) -> None:
-    """One call, one forward and one backward pass, one tangent, on these very arrays."""
+    """A call, a forward and a backward pass, and a tangent, on these very arrays."""
     of_values = subject.of_values(subject.function)
     jax.block_until_ready(of_values(*values))
     if _deleted(values):
@@ -86,8 +88,8 @@ def _deleted(values: Sequence[Any]) -> bool:
 def types(subject: Subject, modes: Sequence[str]) -> Row:
     """Shape, dtype, weak type and sharding of outputs, cotangents and tangents.
 
-    A cotangent has the type of its argument, a tangent that of its output; a sharding is
-    compared with what autodiff of the plain function gives.
+    A cotangent has the type of its argument, a tangent that of its output; a sharding
+    is compared with what autodiff of the plain function gives.
     """
     findings = Findings()
     options = {"u": subject.cotangent, "v": subject.tangent, "compiled": False}
@@ -108,7 +110,9 @@ def types(subject: Subject, modes: Sequence[str]) -> Row:
             findings.compared += 1
             if text := _differs(leaf, like):
                 findings.add("type", f"{kind} at {path}: {text}")
-        for path, leaf, like in zip(names, leaves, plain.get(kind, leaves), strict=True):
+        for path, leaf, like in zip(
+            names, leaves, plain.get(kind, leaves), strict=True
+        ):
             if text := _placed_otherwise(leaf, like):
                 findings.add("type", f"{kind} at {path}: {text}")
     return findings.row("types")
@@ -133,7 +137,9 @@ def _differs(leaf: Any, like: Any) -> str:
         return f"dtype {got.dtype} where {expected.dtype} must be."
     weak = getattr(got, "weak_type", False)
     if is_array(like) and weak and not getattr(expected, "weak_type", False):
-        return "weakly typed, as a Python number is: cast it, or it changes what follows."
+        return (
+            "weakly typed, as a Python number is: cast it, or it changes what follows."
+        )
     return ""
 
 

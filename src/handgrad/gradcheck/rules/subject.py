@@ -55,9 +55,7 @@ class Subject:
     @cached_property
     def owners(self) -> list[int]:
         """The position of the argument of each leaf."""
-        return [
-            i for i, part in enumerate(self.primals) for _ in jax.tree.leaves(part)
-        ]
+        return [i for i, part in enumerate(self.primals) for _ in jax.tree.leaves(part)]
 
     @cached_property
     def live(self) -> list[int]:
@@ -83,7 +81,9 @@ class Subject:
 
     def of_values(self, function: Function) -> Callable[..., Leaves]:
         """Floating leaves of the arguments -> real floating leaves of the output."""
-        return lambda *values: jax.tree.leaves(real_parts(function(*self.merge(values))))
+        return lambda *values: jax.tree.leaves(
+            real_parts(function(*self.merge(values)))
+        )
 
     def at(self, primals: Sequence[Any]) -> "Subject":
         """The same function at other arguments of the same structure."""
@@ -179,7 +179,10 @@ def versions(primals: Sequence[Any]) -> list[tuple[Any, ...]]:
     numbers.
     """
     scaled = [
-        tuple(jax.tree.map(lambda leaf, k=k, r=r: _version(leaf, k, r), part) for part in primals)
+        tuple(
+            jax.tree.map(lambda leaf, k=k, r=r: _version(leaf, k, r), part)
+            for part in primals
+        )
         for k, r in ((1.125, True), (0.875, False))
     ]
     return [tuple(primals), *scaled]
@@ -213,7 +216,9 @@ def _sorted(values: jax.Array) -> bool:
     return bool(np.all(flat[1:] >= flat[:-1]))
 
 
-def widened_floor(floor: Floor | None, truth: np.ndarray, expected: np.ndarray) -> Floor:
+def widened_floor(
+    floor: Floor | None, truth: np.ndarray, expected: np.ndarray
+) -> Floor:
     """The floor between two evaluations of a leaf, each of which may be off by one.
 
     Args:
@@ -231,4 +236,4 @@ def widened_floor(floor: Floor | None, truth: np.ndarray, expected: np.ndarray) 
 
 
 UNKNOWN_FLOOR = 256.0
-"""Unit roundoffs that two evaluations may differ by where no floor could be measured."""
+"""Unit roundoffs that two evaluations may differ by where no floor was measured."""

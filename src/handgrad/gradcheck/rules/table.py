@@ -83,7 +83,7 @@ class Rules:
 
 
 def table(rules: Rules) -> str:
-    """The rows as lines of at most `WIDTH` characters, then what is wrong or missing."""
+    """The rows, in `WIDTH` characters a line, then what is wrong or missing."""
     width = max([len("rule"), *(len(row.name) for row in rules.rows)])
     lines = [headline(rules), "", f"{'rule':{width}}  {'verdict':11}  cause"]
     lines.append("-" * WIDTH)

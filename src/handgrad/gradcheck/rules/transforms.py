@@ -20,6 +20,9 @@ from handgrad.gradcheck.rules.table import Row
 
 Modes = Sequence[str]
 
+POINTS = 3
+"""Points in a batch: those of `versions`."""
+
 
 def jit(subject: Subject, modes: Modes) -> Row:
     """Compiled against operation by operation."""
@@ -71,7 +74,7 @@ def scan(subject: Subject, modes: Modes) -> Row:
             def body(step: Any, xs: Any) -> Any:
                 return step + 1, subject.function(*put(primals, mapped, xs))
 
-            return jax.lax.scan(body, 0, given, length=len(batch.points))[1]
+            return jax.lax.scan(body, 0, given, length=POINTS)[1]
 
         batch.compare(findings, f"in a scan over {where}", scanned, modes)
     return findings.row("scan")
@@ -131,7 +134,7 @@ class _Batch:
     def loop(self, *primals: Any) -> Any:
         """The function at one point after the other, its outputs stacked."""
         outputs = []
-        for k in range(len(self.points)):
+        for k in range(POINTS):
             cut = [jax.tree.map(lambda x, k=k: x[k], primals[i]) for i in self.mapped]
             outputs.append(self.subject.function(*put(primals, self.mapped, cut)))
         return jax.tree.map(lambda *parts: jnp.stack(parts), *outputs)
@@ -141,16 +144,19 @@ class _Batch:
     ) -> None:
         """A function of the stacked arguments beside the loop."""
         expected, got = (
-            _here(self.whole, one, modes, compiled=True) for one in (self.loop, function)
+            _here(self.whole, one, modes, compiled=True)
+            for one in (self.loop, function)
         )
         agree(findings, self.subject, where, expected, got)
 
     def compare_inside(self, findings: Findings, where: str, modes: Modes) -> None:
         """`vmap` of the derivative, for the gradient of each sample, beside a loop."""
         subject, whole = self.subject, self.whole
-        u, v = whole.cotangent, [_repeat(x, len(self.points)) for x in subject.tangent]
+        u, v = whole.cotangent, [_repeat(x, POINTS) for x in subject.tangent]
         axes = [0 if subject.owners[i] in self.mapped else None for i in subject.live]
-        whole_numbers = [leaf for i, leaf in enumerate(whole.taken.leaves) if self._rides(i)]
+        whole_numbers = [
+            leaf for i, leaf in enumerate(whole.taken.leaves) if self._rides(i)
+        ]
 
         def each(mode: str) -> Callable[..., Leaves]:
             def one(values: Leaves, riding: Leaves, u: Leaves, v: Leaves) -> Leaves:
@@ -165,10 +171,15 @@ class _Batch:
             one = each(mode)
             mapped = jax.vmap(one, in_axes=(axes, 0, 0, 0))
 
-            def loop(values: Leaves, riding: Leaves, u: Leaves, v: Leaves, one: Any = one) -> Leaves:
+            def loop(
+                values: Leaves, riding: Leaves, u: Leaves, v: Leaves, one: Any = one
+            ) -> Leaves:
                 found = []
-                for k in range(len(self.points)):
-                    cut = [x if a is None else x[k] for x, a in zip(values, axes, strict=True)]
+                for k in range(POINTS):
+                    cut = [
+                        x if a is None else x[k]
+                        for x, a in zip(values, axes, strict=True)
+                    ]
                     rest = ([leaf[k] for leaf in leaves] for leaves in (riding, u, v))
                     found.append(one(cut, *rest))
                 return [jnp.stack(parts) for parts in zip(*found, strict=True)]
