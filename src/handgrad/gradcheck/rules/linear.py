@@ -16,7 +16,7 @@ import numpy as np
 
 from handgrad.gradcheck.directions import inner
 from handgrad.gradcheck.rules.agreement import Findings, agree
-from handgrad.gradcheck.rules.measure import run
+from handgrad.gradcheck.rules.measure import Jobs, run
 from handgrad.gradcheck.rules.subject import Leaves, Subject
 from handgrad.gradcheck.rules.table import Row
 from handgrad.gradcheck.trees import dtype_of, to_numpy
@@ -51,7 +51,7 @@ def linear(kind: str) -> Callable[[Subject], Row]:
                 f"2^-{k} u": (times(2.0**k, apply(times(2.0**-k, one))), here),
             }
 
-        found = run(program, subject.values, one, other)
+        found = _run(program, subject.values, one, other)
         findings = Findings()
         for what, (got, expected) in found.items():
             agree(findings, subject, f"of {what}", {kind: expected}, {kind: got})
@@ -70,7 +70,7 @@ def zero(kind: str) -> Callable[[Subject], Row]:
         def program(values: Leaves, direction: Leaves) -> Leaves:
             return _map(subject, kind, values)(times(0.0, direction))
 
-        found = run(program, subject.values, direction)
+        found = _run(program, subject.values, direction)
         names = subject.names if kind == "vjp" else subject.outputs
         findings = Findings(compared=len(found))
         for path, leaf in zip(names, found, strict=True):
@@ -103,7 +103,7 @@ def transposed_pair(subject: Subject) -> Row:
             sides.append((forward, inner([v[i]], [cotangents[i]])))
         return cotangents, sides
 
-    cotangents, sides = run(program, subject.values, u, v)
+    cotangents, sides = _run(program, subject.values, u, v)
     findings = Findings()
     forward_room = _room(u, None, subject.floors["jvp"])
     for i, (path, (forward, backward)) in enumerate(
@@ -140,7 +140,7 @@ def unused_outputs(subject: Subject) -> Row:
     name, outputs = "unused outputs", subject.outputs
     if len(outputs) < 2:
         return Row(name, "not offered", explanation="one output.")
-    findings = Findings()
+    jobs: Jobs = {}
     for i, path in enumerate(outputs):
 
         def program(values: Leaves, u: Leaves, i: int = i) -> Any:
@@ -148,11 +148,21 @@ def unused_outputs(subject: Subject) -> Row:
             alone = [x if k == i else jnp.zeros_like(x) for k, x in enumerate(u)]
             full = jax.vjp(of_values, *values)[1](alone)
             used = jax.vjp(lambda *values: of_values(*values)[i], *values)[1](u[i])
-            return list(full), list(used)
+            return {"vjp": list(full)}, {"vjp": list(used)}
 
-        full, used = run(program, subject.values, subject.cotangent)
-        agree(findings, subject, f"of {path} alone", {"vjp": full}, {"vjp": used})
+        jobs[f"of {path} alone"] = (program, (subject.values, subject.cotangent))
+    return _row(name, subject, jobs)
+
+
+def _row(name: str, subject: Subject, jobs: Jobs) -> Row:
+    findings = Findings()
+    for where, (expected, got) in run(jobs).items():
+        agree(findings, subject, where, expected, got)
     return findings.row(name)
+
+
+def _run(program: Callable[..., Any], *args: Any) -> Any:
+    return run({"": (program, args)})[""]
 
 
 def subsets(subject: Subject, modes: Sequence[str]) -> Row:
@@ -161,13 +171,16 @@ def subsets(subject: Subject, modes: Sequence[str]) -> Row:
     chosen = list(_subsets(subject))
     if not chosen:
         return Row(name, "not offered", explanation="one differentiated argument.")
-    findings = Findings()
-    for mode in modes:
-        for live in chosen:
-            where = "of " + ", ".join(subject.names[i] for i in live)
-            expected, got = _of_subset(subject, mode, live)
-            agree(findings, subject, where, {mode: expected}, {mode: got})
-    return findings.row(name)
+    args = subject.values, subject.cotangent, subject.tangent
+    jobs = {
+        f"{mode} of {', '.join(subject.names[i] for i in live)}": (
+            _of_subset(subject, mode, live),
+            args,
+        )
+        for mode in modes
+        for live in chosen
+    }
+    return _row(name, subject, jobs)
 
 
 def _subsets(subject: Subject) -> Iterator[tuple[int, ...]]:
@@ -180,7 +193,9 @@ def _subsets(subject: Subject) -> Iterator[tuple[int, ...]]:
 
 def _of_subset(
     subject: Subject, mode: str, live: tuple[int, ...]
-) -> tuple[Leaves, Leaves]:
+) -> Callable[[Leaves, Leaves, Leaves], Any]:
+    """values, u, v -> what there is with all arguments, and with these alone."""
+
     def program(values: Leaves, u: Leaves, v: Leaves) -> Any:
         of_values = subject.of_values(subject.function)
 
@@ -194,15 +209,17 @@ def _of_subset(
         if mode == "jvp":
             alone = [x if i in live else jnp.zeros_like(x) for i, x in enumerate(v)]
             full = jax.jvp(of_values, values, alone)[1]
-            return full, jax.jvp(few, given, [v[i] for i in live])[1]
+            few_moved = jax.jvp(few, given, [v[i] for i in live])[1]
+            return {"jvp": full}, {"jvp": few_moved}
         full = jax.vjp(of_values, *values)[1](u)
         part = iter(jax.vjp(few, *given)[1](u))
         zeros = [jnp.zeros_like(value) for value in values]
         places = range(len(values))
         expected = [full[i] if i in live else zeros[i] for i in places]
-        return expected, [next(part) if i in live else zeros[i] for i in places]
+        found = [next(part) if i in live else zeros[i] for i in places]
+        return {"vjp": expected}, {"vjp": found}
 
-    return run(program, subject.values, subject.cotangent, subject.tangent)
+    return program
 
 
 def _map(subject: Subject, kind: str, values: Leaves) -> Map:

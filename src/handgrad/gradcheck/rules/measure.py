@@ -25,26 +25,16 @@ def whole(function: Function, subject: Subject, values: Sequence[Any]) -> Leaves
     ]
 
 
-def measured(
-    subject: Subject,
-    function: Function,
-    modes: Sequence[str],
-    *,
-    u: Leaves,
-    v: Leaves,
-    compiled: bool = True,
-) -> Measured:
-    """Value, cotangents J^T u and tangents J v of a function of the subject's form.
+def measuring(
+    subject: Subject, function: Function, modes: Sequence[str]
+) -> Callable[[Leaves, Leaves, Leaves], Measured]:
+    """values, u, v -> value, cotangents J^T u and tangents J v.
 
     Args:
-      subject: the point.
+      subject: whose arguments the function takes.
       function: primals -> output.
       modes: "vjp" and "jvp", as far as they are offered.
-      u, v: the cotangent and the tangent.
-      compiled: whether to try `jax.jit`. If not, every call has its own copies.
     """
-    if not compiled:
-        function = on_copies(function)
 
     def everything(values: Leaves, u: Leaves, v: Leaves) -> Measured:
         of_values = subject.of_values(function)
@@ -57,7 +47,13 @@ def measured(
             found["value in jvp"], found["jvp"] = pair
         return found
 
-    return run(everything, subject.values, u, v, compiled=compiled)
+    return everything
+
+
+def measured(subject: Subject, function: Function, modes: Sequence[str]) -> Measured:
+    """The same at the point, operation by operation; every call has its own copies."""
+    program = measuring(subject, on_copies(function), modes)
+    return program(subject.values, subject.cotangent, subject.tangent)
 
 
 def on_copies(function: Function) -> Function:
@@ -65,15 +61,22 @@ def on_copies(function: Function) -> Function:
     return lambda *primals: function(*fresh(primals))
 
 
-def run(program: Callable[..., Any], *args: Any, compiled: bool = True) -> Any:
-    """A program, compiled as a whole if it can be."""
-    if compiled:
-        try:
-            traced = jax.jit(program).trace(*args)
-        except Exception:  # it is run as it is, and raises there what it has to raise
-            return program(*fresh(args))
-        return traced.lower().compile()(*args)
-    return program(*fresh(args))
+Jobs = dict[str, tuple[Callable[..., Any], tuple[Any, ...]]]
+"""What there is to do, by name: a function and its arguments."""
+
+
+def run(jobs: Jobs) -> dict[str, Any]:
+    """Everything as one compiled program, if it can be."""
+
+    def program(args: dict[str, Any]) -> dict[str, Any]:
+        return {name: work(*args[name]) for name, (work, _) in jobs.items()}
+
+    args = {name: given for name, (_, given) in jobs.items()}
+    try:
+        traced = jax.jit(program).trace(args)
+    except Exception:  # it is run as it is, and raises there what it has to raise
+        return program(fresh(args))
+    return traced.lower().compile()(args)
 
 
 def modes_of(subject: Subject) -> list[str]:

@@ -17,10 +17,7 @@ from handgrad.gradcheck.trees import is_array, to_numpy
 def twice(subject: Subject, modes: Sequence[str]) -> Row:
     """The same call again, and a backward pass after another forward pass."""
     findings = Findings()
-    options = {"u": subject.cotangent, "v": subject.tangent, "compiled": False}
-    once, again = (
-        measured(subject, subject.function, modes, **options) for _ in range(2)
-    )
+    once, again = (measured(subject, subject.function, modes) for _ in range(2))
     agree(findings, subject, "called again", once, again)
     if "vjp" in modes:
         of_values = subject.of_values(subject.function)
@@ -92,9 +89,8 @@ def types(subject: Subject, modes: Sequence[str]) -> Row:
     is compared with what autodiff of the plain function gives.
     """
     findings = Findings()
-    options = {"u": subject.cotangent, "v": subject.tangent, "compiled": False}
-    got = measured(subject, subject.function, modes, **options)
-    plain = _plain(subject, modes, options)
+    got = measured(subject, subject.function, modes)
+    plain = _plain(subject, modes)
     expected = {
         "value": plain.get("value", got["value"]),
         "value in vjp": plain.get("value", got["value"]),
@@ -118,12 +114,12 @@ def types(subject: Subject, modes: Sequence[str]) -> Row:
     return findings.row("types")
 
 
-def _plain(subject: Subject, modes: Sequence[str], options: Any) -> dict[str, Any]:
+def _plain(subject: Subject, modes: Sequence[str]) -> dict[str, Any]:
     """What the plain function gives, in the modes that it offers too."""
     for known in (modes, ()):
         try:
-            return measured(subject, subject.plain, known, **options)
-        except Exception:  # noqa: PERF203 - a reference without a derivative
+            return measured(subject, subject.plain, known)
+        except Exception:  # a reference without a derivative
             continue
     return {}
 
