@@ -79,7 +79,7 @@ def test_complex_outputs_integers_and_fixed_arguments() -> None:
     report = check_jvp(function, rule, 3, x, i, nondiff_argnums=(0,))
     assert report.ok, str(report)
     report = check_jvp(
-        function, lambda *a: rule(*a, True), 3, x, i, nondiff_argnums=(0,)
+        function, lambda n, p, t: rule(n, p, t, True), 3, x, i, nondiff_argnums=(0,)
     )
     assert [leaf.path for leaf in report.wrong] == ["along [1]['f'].imag"]
     assert report.wrong[0].cause == "sign"

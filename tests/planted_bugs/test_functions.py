@@ -1,4 +1,4 @@
-"""The second set of planted bugs: right rules are right, wrong ones caught and named."""
+"""The second set of planted bugs: right rules are right, and wrong ones are wrong."""
 
 import jax
 import numpy as np

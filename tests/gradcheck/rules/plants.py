@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jax.custom_derivatives import SymbolicZero
 
 Rule = Callable[..., Any]
@@ -184,7 +185,7 @@ class Accumulates:
     def bwd(self, residuals: Any, u: Any) -> Any:
         inner, call = residuals
         found = bwd(inner, u)
-        if isinstance(call, jax.core.Tracer) or isinstance(u["s"], jax.core.Tracer):
+        if isinstance(call, Tracer) or isinstance(u["s"], Tracer):
             return found
         if int(call) in self.buffers:
             found = jax.tree.map(jnp.add, found, self.buffers[int(call)])

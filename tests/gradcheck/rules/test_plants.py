@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from gradcheck.rules.plants import PLANTS, Accumulates, W, X, bwd, fwd, plain, reverse
+from jax.core import Tracer
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from handgrad import check_rules
@@ -37,7 +38,7 @@ def test_cotangent_that_is_gathered_is_no_right_type() -> None:
 
     def gathered(residuals, u):
         dx, dw = bwd(residuals, u)
-        if isinstance(dx, jax.core.Tracer):
+        if isinstance(dx, Tracer):
             return dx, dw
         return jax.device_put(dx, whole), dw
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from handgrad.gradcheck.gradients import GradientMismatch
@@ -153,7 +154,7 @@ def _mappable(leaf: Any) -> bool:
 
 
 def _numeric(leaf: Any) -> bool:
-    return not jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.extended)
+    return not jnp.issubdtype(leaf.dtype, jax.dtypes.extended)
 
 
 def _rows(subject: Subject, modes: Sequence[str]) -> list[Row]:
