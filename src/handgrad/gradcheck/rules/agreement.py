@@ -85,10 +85,9 @@ def _comparison(path: str, expected: Any, got: Any, known: Any) -> Comparison:
         alike = both & ((truth == candidate) | (np.isnan(truth) & np.isnan(candidate)))
         truth, candidate = (np.where(alike, 0.0, a) for a in (truth, candidate))
     finite = np.where(np.isfinite(truth), truth, 0.0)
-    room = widened_floor(floor, at_point, finite.astype(dtype_of(expected)))
-    return Comparison(
-        path, np.zeros_like(truth), candidate, truth, room, dtype_of(expected)
-    )
+    dtype = dtype_of(expected)
+    room = widened_floor(floor, at_point, finite, dtype)
+    return Comparison(path, np.zeros_like(truth), candidate, truth, room, dtype)
 
 
 def _explain(

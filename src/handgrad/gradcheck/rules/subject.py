@@ -17,7 +17,7 @@ from handgrad.gradcheck.directions import generator, inner, normal, real_parts, 
 from handgrad.gradcheck.reference.float64 import Point
 from handgrad.gradcheck.reference.tolerance import Floor, largest, rms
 from handgrad.gradcheck.reference.truth import Reference, reference_at
-from handgrad.gradcheck.trees import Split, dtype_of, is_floating, split, to_numpy
+from handgrad.gradcheck.trees import Split, is_floating, split, to_numpy
 
 Function = Callable[..., Any]
 Leaves = list[Any]
@@ -90,23 +90,30 @@ class Subject:
         return replace(self, primals=tuple(primals))
 
     @cached_property
+    def shape(self) -> Any:
+        """The floating part of the output: traced, or called if it cannot be."""
+
+        def parts(*values: Any) -> Any:
+            return real_parts(self.plain(*self.merge(values)))
+
+        try:
+            return jax.eval_shape(parts, *self.values)
+        except Exception:  # a function that looks at values
+            return parts(*self.values)
+
+    @cached_property
     def outputs(self) -> list[str]:
         """The names of the floating leaves of the output."""
-        shape = jax.eval_shape(
-            lambda *values: real_parts(self.plain(*self.merge(values))), *self.values
-        )
-        return [path.replace("(params)", "output") for path in split(shape).paths]
+        return [path.replace("(params)", "output") for path in split(self.shape).paths]
 
     @cached_property
     def cotangent(self) -> Leaves:
         """u, normal, in the shapes of the output."""
         return self.cotangents(0)
 
-    def cotangents(self, use: int, function: Function | None = None) -> Leaves:
+    def cotangents(self, use: int) -> Leaves:
         """Another u for every use."""
-        of_values = self.of_values(function or self.plain)
-        shape = jax.eval_shape(of_values, *self.values)
-        return normal(generator(self.key, 10 + use), shape)
+        return normal(generator(self.key, 10 + use), jax.tree.leaves(self.shape))
 
     @cached_property
     def tangent(self) -> Leaves:
@@ -217,7 +224,7 @@ def _sorted(values: jax.Array) -> bool:
 
 
 def widened_floor(
-    floor: Floor | None, truth: np.ndarray, expected: np.ndarray
+    floor: Floor | None, truth: np.ndarray, expected: np.ndarray, dtype: np.dtype
 ) -> Floor:
     """The floor between two evaluations of a leaf, each of which may be off by one.
 
@@ -225,10 +232,11 @@ def widened_floor(
       floor: of the leaf at the point; None if it is not known.
       truth: the leaf at the point.
       expected: the leaf that is compared, which may be larger, or a stack of such.
+      dtype: in which it is computed.
     """
     size, peak = rms(expected), largest(expected)
     if floor is None:
-        unit = UNKNOWN_FLOOR * float(jnp.finfo(dtype_of(expected)).eps)
+        unit = UNKNOWN_FLOOR * float(jnp.finfo(dtype).eps)
         return Floor(unit * size, unit * peak, np.inf, np.inf)
     times = 2 * max(1.0, size / rms(truth) if rms(truth) > 0 else 1.0)
     more = 2 * max(1.0, peak / largest(truth) if largest(truth) > 0 else 1.0)
