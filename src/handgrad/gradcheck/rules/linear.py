@@ -61,7 +61,7 @@ def linear(kind: str) -> Callable[[Subject], Row]:
 
 
 def zero(kind: str) -> Callable[[Subject], Row]:
-    """N2: exactly zero, or what the plain function gives where that is not zero."""
+    """N2: exactly zero."""
     word = "cotangent" if kind == "vjp" else "tangent"
 
     def row(subject: Subject) -> Row:
