@@ -156,7 +156,7 @@ def test_another_fit_compiles_nothing() -> None:
             compiled.append(event)
 
     small().fit(X, Y).predict(X)
-    jax.monitoring.register_event_duration_secs_listener(listen)
+    jax.monitoring.register_event_duration_secs_listener(listen)  # pyright: ignore[reportArgumentType]
     other = small(alpha=0.1, learning_rate_init=0.01, beta_1=0.8, random_state=7)
     other.fit(X[::-1], Y).predict(X)
     assert compiled == []
