@@ -1,6 +1,6 @@
 """Right gradients of other losses than the network's: what false_alarms.py draws from.
 
-Each is a loss, whose gradient by jax.grad, or by hand, is right: in mixed precision, with
+Each is a loss, whose gradient by jax.grad is right: in mixed precision, with
 masks of -inf, of complex numbers, beside a sharded batch.
 """
 

@@ -4,9 +4,9 @@ python scripts/benchmarks/false_alarms.py               # 1,000 gradients, 20 mi
 python scripts/benchmarks/false_alarms.py --number 50 --seed 1
 
 Draws sizes, activation, dtype, batch, targets, weights and scale of the inputs at
-random, and checks handgrad.value_and_grad, eager or compiled, against handgrad.loss; or,
-every second time, jax.grad of another loss (false_alarm_losses.py): in mixed precision,
-with masks of -inf, of complex numbers, beside a sharded batch.
+random, and checks handgrad.value_and_grad, eager or compiled, against handgrad.loss;
+or, every second time, jax.grad of another loss (false_alarm_losses.py): in mixed
+precision, with masks of -inf, of complex numbers, beside a sharded batch.
 Prints false alarms and the quantiles of the error in units of its floor, and writes
 false_alarms.json to --output; Ctrl-C ends it early, with what was done till then. Exits
 with 1 if there is a false alarm.

@@ -1,4 +1,4 @@
-"""Losses that cast inside, hold -inf, or are sharded: right is right, wrong is wrong."""
+"""Losses that cast inside, hold -inf, or are sharded: what is right, what is wrong."""
 
 from collections.abc import Callable
 from typing import Any

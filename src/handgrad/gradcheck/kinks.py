@@ -177,7 +177,7 @@ def _clipped(sides: Sides, value: float) -> float:
 
 
 def _against(leaf: Comparison, found: Admitted) -> Comparison:
-    """The leaf beside what is admitted; what differences cannot tell is in its floor."""
+    """The leaf beside what is admitted; what differences cannot tell in its floor."""
     size, floor = rms(found.nearest), leaf.floor
     if not np.isfinite(leaf.truth).all():
         unit = unit_of(leaf.dtype)

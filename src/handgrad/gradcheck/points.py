@@ -34,7 +34,7 @@ def check_point(check: Check) -> Report:
     """Compare at one point, and explain what differs.
 
     Costs one evaluation of the gradient under test, at most seven of autodiff and
-    eleven of the loss (`tests/gradcheck/test_cost.py`). Explaining a difference costs
+    sixteen of the loss (`tests/gradcheck/test_cost.py`). Explaining a difference costs
     more, see `diagnose` and `settle`; so does a loss at fault.
     """
     return examine(check, prepare(check.point))

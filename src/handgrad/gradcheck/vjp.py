@@ -112,7 +112,7 @@ def _positions(nondiff_argnums: int | Sequence[int], primals: int) -> tuple[int,
 
 
 def _output_of(function: Callable[..., Any], primals: Sequence[Any]) -> Any:
-    """Shapes and dtypes of the output: abstractly, or as it comes if it looks at them."""
+    """Shapes and dtypes of the output, traced; as it comes if that cannot be."""
     arrays = [i for i, leaf in enumerate(primals) if _has_arrays(leaf)]
 
     def of_arrays(*moved: Any) -> Any:

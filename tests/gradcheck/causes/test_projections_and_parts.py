@@ -1,4 +1,4 @@
-"""Causes that concern lines and parts of a leaf: projections, factors, sums, indices."""
+"""Causes that concern a part of a leaf: projections, factors, sums, indices."""
 
 from typing import Any
 

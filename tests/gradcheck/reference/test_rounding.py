@@ -190,7 +190,7 @@ def test_program_in_float64_is_that_of_a_loss_traced_in_it(dtype: str) -> None:
 
 
 def calls(w: jax.Array) -> jax.Array:
-    """A loss with a scatter, a solve, a reduction of its own, and a Fourier transform."""
+    """A loss with a scatter, a solve, a reduction of its own, a Fourier transform."""
     spread = jnp.zeros(6, w.dtype).at[jnp.array([0, 2, 2, 5])].add(w[0])
     solved = jnp.linalg.solve(w @ w.T + jnp.eye(4, dtype=w.dtype), w[1])
     whole = jax.lax.reduce(w * w, w.dtype.type(0), jax.lax.add, (0, 1))
@@ -254,7 +254,7 @@ def test_rounding_at_random_is_to_one_of_the_two_numbers_beside(dtype: str) -> N
         held = np.asarray(jnp.asarray(found).astype(dtype).astype(jnp.float64))
     np.testing.assert_array_equal(found, held)
     np.testing.assert_array_equal(found[4000:], exact[4000:])
-    off = (found - exact)[:4000] / (np.abs(exact[:4000]) * 2.0 * unit_of(dtype))
+    off = (found[:4000] - exact[:4000]) / (np.abs(exact[:4000]) * 2.0 * unit_of(dtype))
     assert np.abs(off).max() <= 1
     assert abs(np.mean(off)) < 0.03  # as often up as down, the nearer the likelier
 

@@ -161,6 +161,8 @@ def _apply(equation: Any, operands: list[Any], rounding: Rounding) -> list[Any]:
         return _enter(inner_program(equation.params), operands, rounding)
     if name in STRUCTURES:
         return STRUCTURES[name](equation.params, operands, rounding)
+    if name == "reduce_precision":  # a cast, by another name
+        return operands
     results = _bind(equation, operands, rounding)
     return [
         rounding.moved(result, atom.aval.dtype) if _rounds(equation, atom) else result
@@ -296,6 +298,8 @@ def _while(params: Any, operands: list[Any], rounding: Rounding) -> list[Any]:
     in_test, rest = operands[:first], operands[first:]
     in_body, start = rest[:second], rest[second:]
     test = params["cond_jaxpr"]
+    # In the last place, a loop that counts in floats might count otherwise.
+    to_own = rounding.moves is not None and rounding.moves.dtype == np.uint64
 
     def goes_on(state: Any) -> Any:
         inputs = [*test.consts, *in_test, *state[1]]
@@ -303,11 +307,20 @@ def _while(params: Any, operands: list[Any], rounding: Rounding) -> list[Any]:
 
     def body(state: Any) -> Any:
         step, values = state
-        inside = replace(rounding, step=step)
+        inside = replace(rounding, step=step) if to_own else rounding.still
         return step + 1, _enter(params["body_jaxpr"], [*in_body, *values], inside)
 
     state = (_first(rounding), [_strong(x) for x in start])
-    return lax.while_loop(goes_on, body, state)[1]
+    results = lax.while_loop(goes_on, body, state)[1]
+    avals = params["body_jaxpr"].out_avals
+    return [
+        value if to_own or not _moves(aval) else rounding.moved(value, aval.dtype)
+        for value, aval in zip(results, avals, strict=True)
+    ]
+
+
+def _moves(aval: Any) -> bool:
+    return hasattr(aval, "dtype") and is_inexact(aval.dtype) and aval.size > 0
 
 
 def _first(rounding: Rounding) -> Any:

@@ -69,7 +69,7 @@ def _within(exact: np.ndarray, dtype: Any) -> np.ndarray:
 
 
 def placed(value: np.ndarray, leaf: Any) -> Any:
-    """``value`` on the devices that ``leaf`` is bound to; bound to none if it is not."""
+    """``value`` on the devices that ``leaf`` is bound to; on none if it is not."""
     if isinstance(leaf, jax.Array) and leaf.committed:
         return jax.device_put(value, leaf.sharding)
     return jax.device_put(value) if isinstance(leaf, jax.Array) else value

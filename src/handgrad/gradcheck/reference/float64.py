@@ -114,7 +114,7 @@ MOST_FORWARD = 4096
 
 
 def forward_gradient(objective: Loss, values: Sequence[Any]) -> list[jax.Array]:
-    """J and its gradient by forward mode, entry by entry: dJ/dx - i dJ/dy if complex."""
+    """J and its gradient by forward mode, by entry: dJ/dx - i dJ/dy if complex."""
     values = [jnp.asarray(value) for value in values]
 
     def slope(k: int, direction: jax.Array) -> jax.Array:

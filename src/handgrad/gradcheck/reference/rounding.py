@@ -24,7 +24,7 @@ from handgrad.gradcheck.reference.float64 import (
     differentiate_by_steps,
 )
 from handgrad.gradcheck.reference.program import Traced, dtypes
-from handgrad.gradcheck.reference.tolerance import DRAWS, PROBES
+from handgrad.gradcheck.reference.tolerance import DRAWS, LOSS_DRAWS, PROBES
 from handgrad.gradcheck.trees import (
     dtype_of,
     is_array,
@@ -130,9 +130,9 @@ def _beside(beside: Neighbour, leaf: Any) -> Any:
 
 
 def noise_of_loss(traced: Traced, values: Sequence[Any], value: float) -> float:
-    """How far rounding in float64 moves the loss from ``value``, in `DRAWS` runs."""
+    """How far rounding in float64 moves J from ``value``, in `LOSS_DRAWS` runs."""
     runs = [
         traced.in_float64(values, None, traced.last_places(seed))
-        for seed in range(DRAWS)
+        for seed in range(LOSS_DRAWS)
     ]
     return max(abs(float(result) - value) for (result,) in runs)

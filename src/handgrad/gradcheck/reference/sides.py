@@ -1,6 +1,7 @@
 """One-sided derivatives of a loss, entry by entry: what a gradient may be at a kink.
 
-    K1  D+(h) = (J(theta + h v) - J(theta)) / h,   D-(h) = (J(theta) - J(theta - h v)) / h
+    K1  D+(h) = (J(theta + h v) - J(theta)) / h
+        D-(h) = (J(theta) - J(theta - h v)) / h
     K2  D = 2 D(h/2) - D(h),  error about |D(h/2) - D(h)|
 
 with v one entry. Where D+ and D- differ there is a kink, and what lies between them is

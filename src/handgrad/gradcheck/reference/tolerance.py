@@ -76,6 +76,9 @@ PROBES = 2
 DRAWS = 3
 """Evaluations in random rounding: two errors that cancel in one do not in all."""
 
+LOSS_DRAWS = 8
+"""The same of the loss alone, which is one number, and has no entries to go by."""
+
 
 class Floor(NamedTuple):
     """The largest error of a leaf that is still rounding, in the gradient's units."""

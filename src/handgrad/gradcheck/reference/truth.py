@@ -79,7 +79,7 @@ def reference_at(point: Point) -> Reference:
 
 
 def _otherwise(point: Point, why: Exception) -> Reference:
-    """The reference where autodiff of the loss cannot be traced, or where it has none."""
+    """The reference where autodiff of the loss cannot be traced, or there is none."""
     try:
         return _by_steps(point, why)
     except Exception:  # there is none at all, or the loss cannot be run
@@ -94,12 +94,15 @@ _FORWARD = (
     "entry."
 )
 
-_NONE = "autodiff has no gradient of this loss, so differences of it are the reference ({})."
+_NONE = (
+    "autodiff has no gradient of this loss, so differences of it are the reference "
+    "({})."
+)
 
 
 _NARROW = (
-    "a part of the loss runs in {} alone (a callback, a kernel), so the reference has no "
-    "more than its precision."
+    "a part of the loss runs in {} alone (a callback, a kernel), so the reference has "
+    "no more than its precision."
 )
 
 

@@ -13,7 +13,8 @@ class Leaf:
     Attributes:
       path: its name in the pytree, such as ``[0].weight``.
       verdict: "right" within rounding; "convention" where it differs from jax.grad at
-        kinks of the loss alone, and lies between the one-sided derivatives; "wrong"; "untested" if a gradient of zero would
+        kinks of the loss alone, and lies between the one-sided derivatives; "wrong";
+        "untested" if a gradient of zero would
         have passed as well; "not differentiable" for integers and static leaves.
       shape, dtype: of the parameter.
       relative_error: |candidate - truth| / |truth|, Euclidean norms.

@@ -67,7 +67,8 @@ def _row(leaf: Leaf, width: int, wide: int) -> str:
     if leaf.verdict == "not differentiable":  # mutants: the first in the alphabet
         return f"{path}  no gradient"
     cells = (
-        f"{leaf.verdict:{wide}}  {number(leaf.relative_error):>7}  {number(leaf.floor):>7}"
+        f"{leaf.verdict:{wide}}  {number(leaf.relative_error):>7}"
+        f"  {number(leaf.floor):>7}"
         f"  {_scale(leaf.scale):>9}  {_cosine(leaf.cosine):>7}  {leaf.cause or ''}"
     )
     return f"{path}  {cells}".rstrip()
