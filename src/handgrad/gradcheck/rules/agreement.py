@@ -43,7 +43,11 @@ class Findings:
             texts = [*self.texts[:SHOWN], *([f"And {more} more."] if more > 0 else [])]
             return Row(name, "wrong", ", ".join(self.causes), " ".join(texts))
         if not self.compared:
-            return Row(name, "untested", explanation=nothing or "all is zero here.")
+            return Row(
+                name,
+                "untested",
+                explanation=nothing or "all is zero here, or not finite.",
+            )
         return Row(name, "right")
 
 

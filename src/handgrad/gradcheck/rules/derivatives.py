@@ -21,7 +21,7 @@ from handgrad.gradcheck.rules.subject import Leaves, Subject, fresh
 from handgrad.gradcheck.rules.table import Row
 from handgrad.gradcheck.vjp import check_vjp
 
-NOT_DERIVATIVE = "jax.grad of the loss is not"
+NOT_DERIVATIVE = "jax.grad of the loss "
 """How a fault begins that is one of the reference's derivative."""
 
 

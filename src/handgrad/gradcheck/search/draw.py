@@ -132,7 +132,7 @@ def numbers(
     chosen = generator.random(tuple(shape))
     if kind == "real":
         flat = np.asarray(real).astype(np.float64).ravel()
-        return np.resize(flat[generator.integers(0, flat.size) :], tuple(shape))
+        return np.resize(np.roll(flat, generator.integers(flat.size)), tuple(shape))
     return {
         "normal": lambda: normal,
         "positive": lambda: chosen,
