@@ -5,7 +5,9 @@ divides may be wrong beside it, and one that is right for saturated logits wrong
 initial scale. Hypothesis draws the cases, and makes a failing one as plain as it can.
 """
 
+import hashlib
 import importlib
+import json
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -77,12 +79,15 @@ def search_gradients(
     hypothesis = _hypothesis()
     trials = _Trials(make, loss, gradient)
     kinds = list(dtypes) if dtypes else [*NARROW, *_wide()]
+    file = _kept_in(database, make, loss, gradient)
+    before = _kept(file)
+    if before is not None and trials.fails(before):
+        return Search(trials.passed, trials.untested, seed, trials.failure(before))
     settings = hypothesis.settings(
         max_examples=examples,
         deadline=None,
-        database=_database(database),
+        database=None,  # what failed is kept in `file`, whatever the seed
         phases=[
-            hypothesis.Phase.reuse,
             hypothesis.Phase.generate,
             hypothesis.Phase.shrink,
         ],
@@ -94,10 +99,10 @@ def search_gradients(
             trials.fails,
             settings=settings,
             random=random.Random(seed),
-            database_key=_key(loss, gradient),
         )
     except hypothesis.errors.NoSuchExample:
         return Search(trials.passed, trials.untested, seed)
+    _keep(file, case)
     return Search(trials.passed, trials.untested, seed, trials.failure(case))
 
 
@@ -194,17 +199,26 @@ def _hypothesis() -> Any:
         ) from error
 
 
-def _database(folder: str | Path | None) -> Any:
+def _kept_in(folder: str | Path | None, *functions: Callable[..., Any]) -> Path | None:
+    """Where the failing case of these functions is kept."""
     if folder is None:
         return None
-    return importlib.import_module("hypothesis.database").DirectoryBasedExampleDatabase(
-        str(folder)
-    )
-
-
-def _key(*functions: Callable[..., Any]) -> bytes:
     names = [f"{_of(f, '__module__')}.{_of(f, '__qualname__')}" for f in functions]
-    return " ".join(names).encode()
+    name = hashlib.sha256(" ".join(names).encode()).hexdigest()[:16]
+    return Path(folder) / "handgrad" / f"{name}.json"
+
+
+def _kept(file: Path | None) -> Case | None:
+    """The case in a file, if there is one."""
+    if file is None or not file.exists():
+        return None
+    return json.loads(file.read_text("utf-8"))
+
+
+def _keep(file: Path | None, case: Case) -> None:
+    if file is not None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(dict(case)), "utf-8")
 
 
 def _of(function: Any, attribute: str) -> str:
