@@ -1,8 +1,8 @@
 """Checkpoints: all that the next step depends on, in files that are whole or not.
 
 A checkpoint is a safetensors file of the leaves of a tree, named by their paths, with a
-digest of its bytes. On one device that is all that Orbax would give, at a fraction of
-its import and writing time; a sharded state is Orbax's to keep.
+digest of its bytes, so that one changed byte is noticed. It is for one device: a state
+that is spread over several is for Orbax, which is as fast.
 """
 
 import hashlib
