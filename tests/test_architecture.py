@@ -24,9 +24,9 @@ FOLDERS_OF_GRADCHECK = {
 }
 """What each may import of the room beside itself."""
 FOLDERS_OF_TRAINING = {
-    "settings": {"errors", "engine"},  # the names of optimisers, for --help
-    "data": {"settings", "errors"},
-    "records": {"settings", "data", "errors"},
+    "settings": {"errors", "files", "engine"},  # names of optimisers, for --help
+    "data": {"settings", "errors", "files"},
+    "records": {"settings", "data", "errors", "files"},
     "engine": {"settings", "data", "records", "errors"},
     "views": {"records", "errors"},
 }

@@ -60,7 +60,7 @@ SUBCOMMANDS: dict[str, tuple[Subcommand, str, str]] = {
 def _call(name: str, *arguments: str) -> int:
     """The subcommand with the arguments after its name, whatever they are."""
     subcommand, extra, _ = SUBCOMMANDS[name]
-    sys.argv[0] = f"handgrad {name}"  # as it is called in its own --help
+    sys.argv = [f"handgrad {name}", *arguments]  # as its own --help calls it
     try:
         return subcommand(arguments)
     except ModuleNotFoundError as error:

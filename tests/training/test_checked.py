@@ -8,9 +8,9 @@ from typing import Any
 import jax
 import pytest
 
-from handgrad.training import Dataset, Settings, prepare
+from handgrad.training import Dataset, Settings, prepare, start
 from handgrad.training.cache import cache_folder, default_folder, use_compilation_cache
-from handgrad.training.checked import remember, report_of
+from handgrad.training.checked import check_gradient, remember, report_of
 
 
 @pytest.fixture(autouse=True)
@@ -40,6 +40,40 @@ def test_a_report_is_of_its_network(settings: Settings, data: Dataset) -> None:
         replace(settings, training=replace(settings.training, label_smoothing=0.1)),
     ):
         assert report_of(prepare(other, data)) is None
+
+
+def test_a_cache_that_refuses_is_a_warning(
+    settings: Settings, data: Dataset, folder: Path
+) -> None:
+    folder.mkdir()
+    (folder / "checked").write_text("no folder")
+    with pytest.warns(UserWarning, match="The check is not remembered: "):
+        remember(prepare(settings, data), "right")
+
+
+@pytest.mark.parametrize("how", ["off", "once", "always"])
+def test_the_check_is_made_when_it_is_wanted(
+    settings: Settings, data: Dataset, tmp_path: Path, how: Any
+) -> None:
+    """In a new folder, in the same again, and in a new one of the same network."""
+    run, asked = prepare(settings, data), []
+
+    def state() -> Any:
+        asked.append(how)
+        return start(run)
+
+    shown = []
+    for name in ("a", "a", "b"):
+        (tmp_path / name).mkdir(exist_ok=True)
+        report = check_gradient(how, tmp_path / name, run, state, data.train)
+        shown.append(report is not None)
+    expected = {
+        "off": (0, [False] * 3),
+        "once": (1, [True, False, True]),
+        "always": (3, [True] * 3),
+    }
+    assert (len(asked), shown) == expected[how]
+    assert (tmp_path / "b" / "check.txt").exists() == (how != "off")
 
 
 def test_without_a_cache_nothing_is_remembered(

@@ -112,7 +112,11 @@ def stopped_after(
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_it_in_order_and_the_same_command_goes_on(
-    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+    whole: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    number: int,
 ) -> None:
     with monkeypatch.context() as patch:
         stopped_after(patch, 2, lambda: os.kill(os.getpid(), number))
@@ -122,7 +126,9 @@ def test_a_signal_ends_it_in_order_and_the_same_command_goes_on(
     assert len(read_records(folder)) == 2
     assert (folder / "model.safetensors").exists()
     assert not (folder / "result.json").exists()
+    capsys.readouterr()
     assert main(few(tmp_path)) == 0
+    assert f"Going on in {folder} after 42 steps." in capsys.readouterr().out
     assert [path.name for path in tmp_path.iterdir()] == ["digits"]
     for name in SAME - {"check.txt", "settings.toml"}:
         assert (folder / name).read_bytes() == (whole / name).read_bytes(), name

@@ -1,6 +1,5 @@
 """A run: train by the settings, and leave everything worth keeping in its folder."""
 
-import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -9,11 +8,10 @@ from typing import Any, NamedTuple
 import jax
 
 import handgrad
-from handgrad.training.checked import remember, report_of
+from handgrad.training.checked import check_gradient
 from handgrad.training.data import Dataset, fingerprint, load_data
 from handgrad.training.data.table import encoder_to_json
 from handgrad.training.engine.best import Best, better, nothing_yet
-from handgrad.training.engine.check import check_first_gradient
 from handgrad.training.engine.diagnose import why_not_finite
 from handgrad.training.engine.fit import Progress, fit
 from handgrad.training.engine.order import steps_of
@@ -21,9 +19,9 @@ from handgrad.training.engine.prepare import Run, prepare
 from handgrad.training.engine.programs import Programs, compile_programs, prove
 from handgrad.training.engine.step import State
 from handgrad.training.errors import Diverged
+from handgrad.training.files import replace_json
 from handgrad.training.interrupt import requested
 from handgrad.training.records.checkpoints import Checkpointer
-from handgrad.training.records.files import replace_file
 from handgrad.training.records.folder import Claim, claim, reclaim, recorded
 from handgrad.training.records.metrics import append_record, truncate_records
 from handgrad.training.records.model import MODEL, Classifier, save_model
@@ -37,7 +35,13 @@ from handgrad.training.records.predictions import (
 from handgrad.training.records.run_records import read_run
 from handgrad.training.settings import Settings, Training, check_settings
 from handgrad.training.views.scores import accuracy, class_scores, loss
-from handgrad.training.views.terminal import class_table, training_progress
+from handgrad.training.views.terminal import (
+    class_table,
+    file_names,
+    say,
+    say_report,
+    training_progress,
+)
 
 ANSWER = "Interrupted: ending with the steps in flight. Once more: at once."
 
@@ -90,14 +94,14 @@ def train(
         claimed = reclaim(resume, settings, data)
     else:
         claimed = claim(root, settings, data, fresh=fresh)
-    _say(console, _in_words(job))
+    say(console, _in_words(job))
     with recorded(claimed, jax.devices()[0].device_kind) as ends:
         best, signal = _train(job, claimed, console)
         model = _classifier(job, best.params)
         save_model(claimed.folder / MODEL, model)
         if signal:
             ends("interrupted")
-            _say(console, f"{claimed.folder}: the same command goes on from here.")
+            say(console, f"{claimed.folder}: the same command goes on from here.")
             return Outcome(claimed.folder, None, signal)
         result = _results(job, best, model, claimed.folder, console)
     return Outcome(claimed.folder, result)
@@ -120,7 +124,13 @@ def _train(job: Job, claimed: Claim, console: Any) -> tuple[Best, int | None]:
     checkpoint = Checkpointer(claimed.folder, job.settings.records, per_epoch)
     programs = compile_programs(run)
     state, best = _restored(job, programs, checkpoint, console)
-    _check(job, claimed, state, console)
+    done = int(state.step)
+    if claimed.resumed:
+        say(console, f"Going on in {claimed.folder} after {done:,} steps.")
+    report = check_gradient(
+        training.check, claimed.folder, run, lambda: state, job.data.train
+    )
+    say_report(console, report)
     progresses = fit(
         run,
         programs,
@@ -128,7 +138,6 @@ def _train(job: Job, claimed: Claim, console: Any) -> tuple[Best, int | None]:
         epochs=training.epochs,
         chunk_steps=training.chunk_steps,
     )
-    done = int(state.step)
     with requested(ANSWER) as stop, _consumers(job, claimed, console, done) as tell:
         if _waited(best, training):
             return best, None
@@ -163,24 +172,11 @@ def _restored(
     state = programs.begin(job.run.key)
     best = nothing_yet(state.params)
     found = checkpoint.newest(
-        {"state": state, "best": best}, lambda text: _say(console, text)
+        {"state": state, "best": best}, lambda text: say(console, text)
     )
     if found is None:
         return state, best
     return jax.device_put(found["state"]), found["best"]
-
-
-def _check(job: Job, claimed: Claim, state: State, console: Any) -> None:
-    """The gradient check, as `training.check` wants it; its report is kept."""
-    how, path = job.settings.training.check, claimed.folder / "check.txt"
-    if how == "off" or (how == "once" and path.exists()):
-        return
-    report = report_of(job.run) if how == "once" else None
-    if report is None:
-        report = check_first_gradient(job.run, state, job.data.train)
-        remember(job.run, report)
-    _say(console, f"Gradient by hand against jax.grad, first batch:\n{report}")
-    replace_file(path, f"{report}\n".encode())
 
 
 @contextmanager
@@ -242,15 +238,14 @@ def _results(
         **_figures(predictions, "validation"),
         **_figures(predictions, "test"),
     }
-    text = json.dumps(result, indent=2, allow_nan=False)
-    replace_file(folder / "result.json", f"{text}\n".encode())
+    replace_json(folder / "result.json", result)
     part = predictions.part[-1]
     scores = class_scores(predictions.of(part))
     console.print(class_table(scores, f"By class, {part} part"))
     from handgrad.training.views.folder_pictures import write_pictures
 
     write_pictures(read_run(folder))
-    _say(console, _ending(result, folder))
+    say(console, _ending(result, folder))
     return result
 
 
@@ -294,12 +289,4 @@ def _ending(result: dict[str, Any], folder: Path) -> str:
     part = "test" if "test_accuracy" in result else "validation"
     accuracy = result.get(f"{part}_accuracy")
     tested = "" if accuracy is None else f"{part} accuracy {accuracy:.4f}, "
-    files = ", ".join(
-        sorted(path.name for path in folder.iterdir() if path.name[0] != ".")
-    )
-    return f"{tested}best epoch {result['best_epoch']}\n{folder}: {files}"
-
-
-def _say(console: Any, text: str) -> None:
-    """Plain text: no markup, no wrapping of paths and tables."""
-    console.print(text, markup=False, highlight=False, soft_wrap=True)
+    return f"{tested}best epoch {result['best_epoch']}\n{file_names(folder)}"

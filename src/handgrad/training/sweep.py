@@ -1,6 +1,5 @@
 """A sweep: train many networks at once, and leave what came of them in one folder."""
 
-import json
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import asdict, replace
@@ -9,8 +8,8 @@ from typing import Any, NamedTuple
 
 import jax
 
-from handgrad.training.data import Dataset, fingerprint, load_data
-from handgrad.training.engine.check import check_first_gradient
+from handgrad.training.checked import check_gradient
+from handgrad.training.data import fingerprint, load_data
 from handgrad.training.engine.evaluate import Score
 from handgrad.training.engine.prepare import prepare
 from handgrad.training.engine.programs import start
@@ -23,8 +22,8 @@ from handgrad.training.engine.sweep import (
     settings_of,
     train_members,
 )
+from handgrad.training.files import replace_json
 from handgrad.training.interrupt import requested
-from handgrad.training.records.files import replace_file
 from handgrad.training.records.folder import claim, recorded
 from handgrad.training.records.members import (
     MEANS,
@@ -36,6 +35,7 @@ from handgrad.training.records.members import (
     read_members,
 )
 from handgrad.training.settings import Settings, check_settings, save_settings
+from handgrad.training.views.terminal import file_names, say, say_report
 
 ANSWER = "Interrupted: the networks that are done are kept. Once more: at once."
 BEST, SUMMARY, FIGURE = "best.toml", "sweep.json", "sweep.png"
@@ -79,8 +79,12 @@ def sweep(
     claimed = claim(root, named, fingerprint(data), fresh=fresh)
     folder = claimed.folder
     with recorded(claimed, jax.devices()[0].device_kind) as ends:
-        _say(console, _in_words(settings, plan))
-        _check(settings, plan, data, folder, console)
+        say(console, _in_words(settings, plan))
+        first = prepare(settings_of(settings, plan.members[0]), data)
+        report = check_gradient(
+            settings.training.check, folder, first, lambda: start(first), data.train
+        )
+        say_report(console, report)
         signal = _train(plan, folder, console)
         if signal:
             ends("interrupted")
@@ -88,7 +92,7 @@ def sweep(
         if found:
             _summarise(settings, found, folder, console)
     if signal:
-        _say(console, f"{folder}: the same command goes on from here.")
+        say(console, f"{folder}: the same command goes on from here.")
     return SweepOutcome(folder, found, signal)
 
 
@@ -162,20 +166,6 @@ def _record(entry: Entry, outcome: Any) -> MemberRecord:
     )
 
 
-def _check(
-    settings: Settings, plan: Plan, data: Dataset, folder: Path, console: Any
-) -> None:
-    """The gradient check, of the first member, as `training.check` wants it."""
-    path, how = folder / "check.txt", settings.training.check
-    if how == "off" or (how == "once" and path.exists()):
-        return
-    chosen = settings_of(settings, plan.members[0])
-    run = prepare(chosen, data)
-    report = check_first_gradient(run, start(run), data.train)
-    _say(console, f"Gradient by hand against jax.grad, first batch:\n{report}")
-    replace_file(path, f"{report}\n".encode())
-
-
 def _summarise(
     settings: Settings, found: Sequence[Combination], folder: Path, console: Any
 ) -> None:
@@ -191,18 +181,14 @@ def _summarise(
         "best": best and best.values,
         "combinations": [asdict(each) for each in found],
     }
-    text = json.dumps(summary, indent=2, allow_nan=False)
-    replace_file(folder / SUMMARY, f"{text}\n".encode())
+    replace_json(folder / SUMMARY, summary)
     if best:
         entry = Entry(best.values, settings.seed)
         save_settings(settings_of(settings, entry), folder / BEST)
     console.print(sweep_table(found))
     if any(getattr(each, name) for each in found for name in MEANS):
         save_png(folder / FIGURE, sweep_figure, found)
-    files = ", ".join(
-        sorted(path.name for path in folder.iterdir() if path.name[0] != ".")
-    )
-    _say(console, f"{folder}: {files}")
+    say(console, file_names(folder))
 
 
 def _in_words(settings: Settings, plan: Plan) -> str:
@@ -213,8 +199,3 @@ def _in_words(settings: Settings, plan: Plan) -> str:
         f"{settings.sweep.seeds:,} seeds each; {chunks}, on "
         f"{jax.devices()[0].device_kind}"
     )
-
-
-def _say(console: Any, text: str) -> None:
-    """Plain text: no markup, no wrapping of paths and tables."""
-    console.print(text, markup=False, highlight=False, soft_wrap=True)

@@ -107,6 +107,15 @@ def test_processes_that_race_get_folders_of_their_own(
     assert found == ["blobs", "blobs-2", "blobs-3"]
 
 
+def test_a_folder_that_is_no_run_is_left_alone(
+    tmp_path: Path, settings: Settings
+) -> None:
+    """Nor is one that another process has made and not yet locked."""
+    (tmp_path / "blobs").mkdir()
+    assert claim(tmp_path, settings, "d").folder.name == "blobs-2"
+    assert list((tmp_path / "blobs").iterdir()) == []
+
+
 def longer(settings: Settings) -> Settings:
     return replace(settings, training=replace(settings.training, epochs=9))
 

@@ -1,6 +1,5 @@
 """handgrad evaluate: the scores of a run's model, on its test part or on a file."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +10,9 @@ import tyro
 
 from handgrad.training.commands.exit_code import exit_code
 from handgrad.training.commands.inputs import read_inputs, run_model
-from handgrad.training.commands.train import Terminal
 from handgrad.training.data.labels import label_numbers
 from handgrad.training.errors import TrainingError
-from handgrad.training.records.files import replace_file
+from handgrad.training.files import replace_json
 from handgrad.training.records.predictions import (
     PREDICTIONS,
     Examples,
@@ -23,7 +21,7 @@ from handgrad.training.records.predictions import (
     predict,
 )
 from handgrad.training.views import scores
-from handgrad.training.views.terminal import class_table
+from handgrad.training.views.terminal import Terminal, class_table, say
 
 
 @dataclass(frozen=True)
@@ -55,15 +53,14 @@ def _evaluate(command: Evaluate) -> None:
     found = _predictions(command)
     figures = _figures(found)
     if command.out is not None:
-        replace_file(command.out, json.dumps(figures, indent=2).encode() + b"\n")
+        replace_json(command.out, figures)
     console = Terminal()
     console.print(class_table(scores.class_scores(found), str(found.part[0])))
-    console.print(
+    say(
+        console,
         f"accuracy {figures['accuracy']:.4f}, loss {figures['loss']:.4f} nats, "
         f"expected calibration error {figures['calibration_error']:.4f} "
         f"({figures['samples']:,} samples)",
-        highlight=False,
-        soft_wrap=True,
     )
 
 

@@ -13,7 +13,7 @@ from handgrad.training.data.files import opened
 from handgrad.training.data.labels import as_words
 from handgrad.training.data.table import Encoder, Words, encode, encoder_from_json
 from handgrad.training.errors import TrainingError, nearest
-from handgrad.training.records.files import UNREADABLE
+from handgrad.training.files import UNREADABLE
 from handgrad.training.records.model import MODEL, Classifier, layer_sizes, load_model
 
 

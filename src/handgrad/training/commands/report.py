@@ -9,7 +9,7 @@ import tyro
 
 from handgrad.training.commands.exit_code import exit_code
 from handgrad.training.errors import TrainingError
-from handgrad.training.records.files import replace_file
+from handgrad.training.files import replace_file
 from handgrad.training.records.run_records import read_run
 from handgrad.training.views.page import report_page
 

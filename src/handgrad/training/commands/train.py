@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
-from rich.console import Console
 from tyro.conf import Positional
 
 from handgrad.training.cache import use_compilation_cache
@@ -15,6 +14,7 @@ from handgrad.training.commands.exit_code import exit_code
 from handgrad.training.errors import TrainingError
 from handgrad.training.interrupt import raised
 from handgrad.training.settings import Settings
+from handgrad.training.views.terminal import Terminal
 
 if TYPE_CHECKING:
     from handgrad.training.run import Outcome
@@ -105,14 +105,6 @@ def _run(settings: Settings, root: Path, **how: Any) -> "Outcome":
     from handgrad.training.run import train
 
     return train(settings, root, Terminal(), **how)
-
-
-class Terminal(Console):
-    """A console that says where its output went, instead of ending the program."""
-
-    def on_broken_pipe(self) -> None:
-        """Rich calls this where BrokenPipeError is being handled."""
-        raise  # noqa: PLE0704
 
 
 def _of_seeds(settings: Settings, seeds: int) -> list[Settings]:

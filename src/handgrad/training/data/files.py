@@ -3,14 +3,8 @@
 What a file unpacks to may be at most `UNPACKED` times its size, and `ALLOWANCE` bytes.
 """
 
-import csv
 import gzip
 import io
-import lzma
-import struct
-import tokenize
-import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,16 +13,11 @@ from typing import IO, Any
 import numpy as np
 
 from handgrad.training.errors import TrainingError
+from handgrad.training.files import UNREADABLE
 
 UNPACKED, ALLOWANCE = 100, 2**24
 _BLOCK = 2**20
 _GZIP = b"\x1f\x8b"
-_BROKEN = (
-    *(OSError, EOFError, ValueError, SyntaxError, TypeError, KeyError, IndexError),
-    *(RuntimeError, OverflowError, MemoryError, struct.error, csv.Error),
-    *(zlib.error, lzma.LZMAError, zipfile.BadZipFile, tokenize.TokenError),
-)
-"""What the readers of Python and numpy raise for contents that they cannot make out."""
 
 
 @contextmanager
@@ -38,7 +27,7 @@ def reading(path: Path) -> Iterator[None]:
         yield
     except TrainingError:
         raise
-    except _BROKEN as error:
+    except (OSError, *UNREADABLE) as error:
         what = getattr(error, "strerror", None) or error or type(error).__name__
         raise broken(path, f"that can be read: {what}. Is the file whole?") from error
 

@@ -7,7 +7,7 @@ import numpy as np
 import handgrad
 from handgrad.gradcheck import check_gradients
 from handgrad.training.data import Part, scale
-from handgrad.training.engine.objective import loss_arguments, off
+from handgrad.training.engine.objective import drops, loss_arguments
 from handgrad.training.engine.order import Draw
 from handgrad.training.engine.prepare import Run
 from handgrad.training.engine.step import State
@@ -35,8 +35,7 @@ def check_first_gradient(run: Run, state: State, train: Part) -> str:
     objective = run.step.objective
     rows = min(ROWS, run.batch_size, run.samples)
     x, y = np.asarray(train.x[:rows]), np.asarray(train.y[:rows])
-    drops = not (off(objective.input_dropout) and off(objective.hidden_dropout))
-    key = jax.random.fold_in(run.key, Draw.MASKS) if drops else None
+    key = jax.random.fold_in(run.key, Draw.MASKS) if drops(objective) else None
     inputs = jnp.asarray(scale(run.step.scaling, x))
     arguments = loss_arguments(objective, state.params, jnp.asarray(y), key=key)
     activation = arguments.pop("activation")

@@ -59,11 +59,10 @@ def fit(
 
     Args:
       run: of `prepare`.
-      programs: of `compile_programs`.
+      programs: of `compile_programs`, for a run of these shapes.
       state: of `start`, or any that was yielded; it is consumed.
       epochs: the last epoch, counted from the first step of all.
       chunk_steps: steps per compiled call; 0: as many as take `SECONDS`.
-      programs: compiled before, for a run of these shapes; compiled here unless given.
 
     Yields:
       Where it stands after every chunk, and at the end of every epoch with its record.

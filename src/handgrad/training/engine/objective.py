@@ -10,6 +10,7 @@ from jax.typing import ArrayLike
 import handgrad
 from handgrad.byproducts import clipped_gradient
 from handgrad.network.mlp import loss_of_logits
+from handgrad.training.engine.numbers import off
 from handgrad.training.settings import Model, Optimizer, Training
 
 
@@ -131,9 +132,9 @@ def cast(tree: Any, dtype: Any) -> Any:
     return jax.tree.map(lambda leaf: leaf.astype(dtype), tree)
 
 
-def off(number: ArrayLike) -> bool:
-    """Whether a number that may be traced is known to be 0."""
-    return isinstance(number, (int, float)) and number == 0
+def drops(objective: Objective) -> bool:
+    """Whether a step draws masks."""
+    return not (off(objective.input_dropout) and off(objective.hidden_dropout))
 
 
 def _clipped(

@@ -16,6 +16,7 @@ import optax
 import optax.contrib
 
 from handgrad.network import Layer, Params
+from handgrad.training.engine.numbers import known, off
 from handgrad.training.engine.order import Draw
 from handgrad.training.engine.penalty import with_penalty
 from handgrad.training.errors import TrainingError, nearest
@@ -70,7 +71,7 @@ def make_schedule(
       TrainingError: for an unknown name or argument, or a missing argument.
     """
     key, warmup = "optimizer.schedule", settings.warmup_steps
-    if _known(warmup) and 0 < warmup >= steps:
+    if known(warmup) and 0 < warmup >= steps:
         raise TrainingError(
             f"`{key}.warmup_steps` must be below the {steps} updates of the schedule, "
             f"got {warmup}. Warm up for less, or train for more epochs."
@@ -87,7 +88,7 @@ def make_schedule(
             defaults["init_value"] = 0.0
         peaks = {peak_name: peak} if peak_name else {}
         schedule = _call(function, peaks, defaults, settings.arguments, key)
-    if _off(warmup):
+    if off(warmup):
         return schedule
     return lambda step: _warmed_up(schedule, warmup, step)
 
@@ -123,10 +124,10 @@ def make_optimizer(
     optimizer = _call(
         function, rates, defaults, settings.arguments, "optimizer", inject
     )
-    if not _off(penalty):
+    if not off(penalty):
         optimizer = with_penalty(penalty, optimizer)
     clip = _clip(settings.clip_norm)
-    chained = optimizer if _off(settings.clip_norm) else optax.chain(clip, optimizer)
+    chained = optimizer if off(settings.clip_norm) else optax.chain(clip, optimizer)
     if settings.accumulate > 1:
         chained = optax.MultiSteps(
             chained, settings.accumulate
@@ -179,7 +180,7 @@ def _decay(
     """Arguments for an optimiser that decays weights itself; else the factor of the L2
     penalty that it gets to see."""
     decay = settings.weight_decay
-    if not _off(decay) and "weight_decay" in settings.arguments:
+    if not off(decay) and "weight_decay" in settings.arguments:
         raise TrainingError(
             "`optimizer.arguments.weight_decay` must be left out beside "
             "`optimizer.weight_decay`, which spares the biases."
@@ -187,7 +188,7 @@ def _decay(
     mask = next((name for name in _DECAY_MASKS if name in taken), None)
     if "weight_decay" in taken and mask:
         return {mask: weights_alone, "weight_decay": decay}, 0.0
-    if "weight_decay" in taken and not _off(decay):
+    if "weight_decay" in taken and not off(decay):
         raise TrainingError(
             f"`optimizer.weight_decay` must be 0 for {settings.name}, which cannot "
             f"leave biases out, got {decay}. Use another optimiser, or "
@@ -199,7 +200,7 @@ def _decay(
 def _clip(norm: Any) -> optax.GradientTransformation:
     """By the global norm; a traced norm of 0 clips nothing, as one that is known."""
     clip = optax.clip_by_global_norm(norm)
-    if _known(norm):
+    if known(norm):
         return clip
 
     def update(grads: Any, params: Any) -> Any:
@@ -207,15 +208,6 @@ def _clip(norm: Any) -> optax.GradientTransformation:
         return jax.tree.map(lambda c, g: jnp.where(norm > 0, c, g), clipped, grads)
 
     return optax.stateless(update)
-
-
-def _known(number: Any) -> bool:
-    """Whether the value is there while the program is traced."""
-    return isinstance(number, (int, float))
-
-
-def _off(number: Any) -> bool:
-    return _known(number) and number == 0
 
 
 def _lookup(

@@ -11,7 +11,8 @@ import handgrad
 from handgrad.network.types import accumulation_dtype
 from handgrad.training.data import Dataset, Part, stream
 from handgrad.training.engine.evaluate import Samples
-from handgrad.training.engine.objective import make_objective, off
+from handgrad.training.engine.numbers import off
+from handgrad.training.engine.objective import make_objective
 from handgrad.training.engine.optimizer import make_optimizer
 from handgrad.training.engine.order import Draw, steps_of
 from handgrad.training.engine.step import State, Step, Sums
@@ -58,10 +59,8 @@ def prepare(settings: Settings, data: Dataset) -> Run:
     samples, step = len(data.train.y), make_step(settings, data)
     batch_size = min(settings.training.batch_size, samples)
     if data.streamed:
-        train, validation = (
-            _stream(data.train, settings.seed, batch_size),
-            data.validation,
-        )
+        train = _stream(data.train, settings.seed, batch_size)
+        validation = data.validation
     else:
         train, validation = _on_device(data.train), _on_device(data.validation)
     return Run(

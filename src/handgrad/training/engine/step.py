@@ -11,9 +11,9 @@ import handgrad
 from handgrad.training.data import Scaling, scale
 from handgrad.training.engine.objective import (
     Objective,
+    drops,
     loss_arguments,
     loss_by_hand,
-    off,
     value_and_gradient,
 )
 from handgrad.training.engine.order import Draw
@@ -114,10 +114,9 @@ def take_step(
 ) -> State:
     """One update by one minibatch."""
     objective, params = step.objective, state.params
-    drops = not (off(objective.input_dropout) and off(objective.hidden_dropout))
     key = jax.random.fold_in(jax.random.fold_in(key, Draw.MASKS), state.step)
     arguments = loss_arguments(
-        objective, params, y, weights=weights, key=key if drops else None
+        objective, params, y, weights=weights, key=key if drops(objective) else None
     )
     x = scale(step.scaling, x)
     value, grads = value_and_gradient(objective, params, x, arguments)

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from safetensors.numpy import load, save
 
-from handgrad.training.records.files import replace_file
+from handgrad.training.files import replace_file
 from handgrad.training.settings import Records
 
 FOLDER = "checkpoints"

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 from jax import export
 
-from handgrad.training.records.files import replace_file
+from handgrad.training.files import replace_file
 from handgrad.training.records.model import Classifier, layer_sizes, probabilities
 
 Format = Literal["jax", "onnx"]

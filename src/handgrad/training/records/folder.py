@@ -18,7 +18,7 @@ from typing import Any, Literal, NamedTuple
 from filelock import FileLock, Timeout
 
 from handgrad.training.errors import Diverged, TrainingError
-from handgrad.training.records.files import replace_file
+from handgrad.training.files import replace_json
 from handgrad.training.settings import Settings, load_settings, save_settings
 
 State = Literal["running", "done", "interrupted", "diverged", "failed"]
@@ -139,8 +139,7 @@ def read_status(folder: Path) -> dict[str, Any]:
 def write_status(folder: Path, **values: Any) -> None:
     """Set values in status.json and leave the others; all at once, or none."""
     known = read_status(folder) or {"began": _now()}
-    text = json.dumps(known | values, indent=2)
-    replace_file(folder / STATUS, text.encode() + b"\n")
+    replace_json(folder / STATUS, known | values)
 
 
 def _how(error: BaseException) -> State:
@@ -153,7 +152,7 @@ def _about_process(device: str) -> dict[str, Any]:
     return {
         "process": os.getpid(),
         "host": socket.gethostname(),
-        "command": shlex.join([sys.argv[0].split(" ")[0], *sys.argv[1:]]),
+        "command": f"{sys.argv[0]} {shlex.join(sys.argv[1:])}",
         "device": device,
         "python": platform.python_version(),
         "versions": {name: _version(name) for name in ("handgrad", "jax", "optax")},
@@ -162,7 +161,10 @@ def _about_process(device: str) -> dict[str, Any]:
 
 
 def _unfinished(folder: Path, settings: Settings, data: str) -> Claim | None:
-    """The folder, locked, if its run can go on to these settings."""
+    """The folder, locked, if its run can go on to these settings. One without settings
+    is no run, or not yet: it is left alone."""
+    if not (folder / SETTINGS).is_file():
+        return None
     lock = _lock(folder)
     if lock is None:
         return None

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from handgrad.training.errors import TrainingError
-from handgrad.training.records.files import replace_file
+from handgrad.training.files import replace_file
 
 METRICS = "metrics.jsonl"
 

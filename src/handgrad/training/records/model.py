@@ -16,7 +16,7 @@ from handgrad.network import Params, as_params
 from handgrad.network.activations import resolve_activations
 from handgrad.training.data import Scaling, scale
 from handgrad.training.errors import TrainingError
-from handgrad.training.records.files import replace_file
+from handgrad.training.files import replace_file
 
 FORMAT, VERSION = "handgrad.classifier", 1
 MODEL = "model.safetensors"

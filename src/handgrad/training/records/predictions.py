@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from handgrad.training.errors import TrainingError
-from handgrad.training.records.files import UNREADABLE, replace_file
+from handgrad.training.files import UNREADABLE, replace_file
 from handgrad.training.records.model import Classifier, layer_sizes
 
 PREDICTIONS = "predictions.npz"

@@ -11,6 +11,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 import msgspec
 
 from handgrad.training.errors import TrainingError, shortened
+from handgrad.training.files import replace_file
 from handgrad.training.settings.tables import Settings
 
 _WORDS = {
@@ -76,12 +77,11 @@ def save_settings(settings: Settings, path: str | Path) -> None:
 
     Args:
       settings: what to write.
-      path: where; an existing file is replaced.
+      path: where; an existing file is replaced, whole or not at all.
     """
     import tomli_w
 
-    text = tomli_w.dumps(_without_none(asdict(settings)))
-    Path(path).write_text(text, encoding="utf-8")
+    replace_file(path, tomli_w.dumps(_without_none(asdict(settings))).encode())
 
 
 def _without_none(table: dict[str, Any]) -> dict[str, Any]:

@@ -14,11 +14,10 @@ from rich.text import Text
 
 from handgrad.training.records.members import Combination, Mean, best_of
 from handgrad.training.views.style import COLOURS, short
-from handgrad.training.views.terminal import in_words
+from handgrad.training.views.terminal import Pauses, in_words, say
 
 Tell = Callable[[float, int], None]
 _MOST_ROWS, _MOST_LINES, _MOST_TICKS = 40, 12, 8
-_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0  # seconds
 _COLUMNS = (
     ("validation_loss", "loss", 1, 4),
     ("validation_accuracy", "accuracy, %", 100, 1),
@@ -66,13 +65,11 @@ def sweep_progress(
                 task, completed=share, description=where(share, done)
             )
         return
-    written, pause = began, _FIRST_PAUSE
+    pauses = Pauses(clock)
 
     def line(share: float, done: int) -> None:
-        nonlocal written, pause
-        if clock() - written >= pause:
-            console.print(f"{share:.0%}  {where(share, done)}", highlight=False)
-            written, pause = clock(), min(_LONGEST_PAUSE, 2 * pause)
+        if pauses.over():
+            say(console, f"{share:.0%}  {where(share, done)}")
 
     yield line
 

@@ -6,6 +6,7 @@ Names are printed as they stand: none is read as markup, and none breaks a line.
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 from rich.console import Console, RenderableType
 from rich.table import Table
@@ -17,6 +18,48 @@ from handgrad.training.views.scores import ClassScore
 Show = Callable[[int, EpochRecord | None], None]
 _MOST_CLASSES = 25
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0  # seconds
+
+
+class Terminal(Console):
+    """A console that says where its output went, instead of ending the program."""
+
+    def on_broken_pipe(self) -> None:
+        """Rich calls this where BrokenPipeError is being handled."""
+        raise  # noqa: PLE0704
+
+
+def say(console: Console, text: str) -> None:
+    """Print plain text: no markup, no wrapping of paths and tables."""
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def say_report(console: Console, report: str | None) -> None:
+    """Print the report of the gradient check, if there is one to be shown."""
+    if report is not None:
+        say(console, f"Gradient by hand against jax.grad, first batch:\n{report}")
+
+
+def file_names(folder: Path) -> str:
+    """What a user finds in a folder, as a line."""
+    names = sorted(path.name for path in folder.iterdir() if path.name[0] != ".")
+    return f"{folder}: {', '.join(names)}"
+
+
+class Pauses:
+    """When the next line of a file or pipe is due: after pauses that double from a
+    second to a minute."""
+
+    def __init__(self, clock: Callable[[], float], first: float = _FIRST_PAUSE) -> None:
+        self.clock, self.pause, self.written = clock, first, clock()
+
+    def over(self, least: float = 0.0) -> bool:
+        """Whether the pause is, which begins the next one."""
+        now = self.clock()
+        if now - self.written < max(self.pause, least):
+            return False
+        self.written = now
+        self.pause = min(_LONGEST_PAUSE, max(_FIRST_PAUSE, 2 * self.pause))
+        return True
 
 
 @contextmanager
@@ -100,21 +143,19 @@ def _bar(
 def _lines(
     console: Console, epochs: int, steps_per_epoch: int, pace: _Pace
 ) -> Iterator[Show]:
-    written, pause, unwritten = pace.clock(), 0.0, ""
+    pauses, unwritten = Pauses(pace.clock, first=0.0), ""
 
     def show(steps: int, record: EpochRecord | None) -> None:
-        nonlocal written, pause, unwritten
+        nonlocal unwritten
         if record is None:
             what = f"{steps % steps_per_epoch / steps_per_epoch:.0%} of it"
         else:
             what = losses_in_words(record)
         epoch = _epoch(steps, steps_per_epoch, record)
         line = f"epoch {epoch}/{epochs}  {what}  {pace(steps)}".rstrip()
-        least = _FIRST_PAUSE if record is None else 0.0
-        if pace.clock() - written >= max(pause, least):
-            _print(console, line)
-            written, unwritten = pace.clock(), ""
-            pause = min(_LONGEST_PAUSE, max(_FIRST_PAUSE, 2 * pause))
+        if pauses.over(least=_FIRST_PAUSE if record is None else 0.0):
+            say(console, line)
+            unwritten = ""
         elif record is not None:
             unwritten = line
 
@@ -122,7 +163,7 @@ def _lines(
         yield show
     finally:
         if unwritten:
-            _print(console, unwritten)
+            say(console, unwritten)
 
 
 def _epoch(steps: int, steps_per_epoch: int, record: EpochRecord | None) -> int:
@@ -170,8 +211,3 @@ def class_table(rows: Sequence[ClassScore], title: str) -> Table:
         scores = (f"{value:.4f}" for value in (row.precision, row.recall, row.f1))
         table.add_row(Text(row.name), *scores, f"{row.support:,}")
     return table
-
-
-def _print(console: Console, text: str) -> None:
-    """Plain text: no markup, no wrapping."""
-    console.print(text, markup=False, highlight=False, soft_wrap=True)

@@ -1,6 +1,8 @@
 """Files that are never there by half."""
 
 import csv
+import json
+import lzma
 import os
 import struct
 import tokenize
@@ -8,11 +10,12 @@ import zipfile
 import zlib
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 UNREADABLE = (
-    *(ValueError, EOFError, TypeError, KeyError, SyntaxError, RuntimeError),
-    *(OverflowError, MemoryError, UserWarning, csv.Error, struct.error),
-    *(tokenize.TokenError, zipfile.BadZipFile, zlib.error),
+    *(ValueError, EOFError, TypeError, KeyError, IndexError, SyntaxError),
+    *(RuntimeError, OverflowError, MemoryError, UserWarning, csv.Error, struct.error),
+    *(tokenize.TokenError, zipfile.BadZipFile, zlib.error, lzma.LZMAError),
 )
 """What the readers of Python and numpy raise for contents that they cannot make out;
 besides OSError, for what the file system refuses."""
@@ -45,3 +48,14 @@ def replace_file(path: str | Path, content: bytes) -> None:
         if isinstance(error, OSError):
             error.filename = str(path)
         raise
+
+
+def replace_json(path: str | Path, value: Any) -> None:
+    """Write a value as JSON that anyone reads, as `replace_file` writes.
+
+    Raises:
+      ValueError: for NaN and infinity, which JSON does not have.
+      OSError: as `replace_file`.
+    """
+    text = json.dumps(value, indent=2, allow_nan=False)
+    replace_file(path, f"{text}\n".encode())
