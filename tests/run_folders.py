@@ -120,13 +120,15 @@ def right_predictions(
     predicted[:wrong] = (predicted[:wrong] + 1) % len(classes)
     probabilities = np.full((count, len(classes)), 0.1 / len(classes), np.float32)
     probabilities[np.arange(count), predicted] += 0.9
-    mistakes = predictions.worst_mistakes(given.y, probabilities)
+    losses = -np.log(probabilities[np.arange(count), given.y])
+    mistakes = predictions.worst_mistakes(given.y, predicted, losses)
     return predictions.Predictions(
         np.repeat(["test"], count),
         given.rows,
         given.y,
         predicted,
         probabilities,
+        losses,
         np.array(list(classes), dtype=np.str_),
         mistakes,
         given.x[mistakes],

@@ -74,7 +74,7 @@ def test_the_best_parameters_are_tested_and_saved(whole: Path) -> None:
     result = json.loads((whole / "result.json").read_text())
     assert result["best_epoch"] == best.epoch
     assert result["validation_accuracy"] == pytest.approx(best.validation_accuracy)
-    assert result["validation_loss"] == pytest.approx(best.validation_loss, rel=1e-4)
+    assert result["validation_loss"] == pytest.approx(best.validation_loss, rel=1e-6)
     predictions = np.load(whole / "predictions.npz")
     assert set(predictions["part"]) == {"validation", "test"}
     assert load_model(whole / "model.safetensors").classes == tuple("0123456789")

@@ -66,13 +66,13 @@ def test_no_sample_and_no_mistake(tmp_path: Path) -> None:
     found = predict(classifier(), {"test": empty})
     save_predictions(tmp_path / "p.npz", found)
     assert len(load_predictions(tmp_path / "p.npz").of("test").mistakes) == 0
-    right = np.eye(3)
-    assert worst_mistakes(np.arange(3), right).size == 0
+    assert worst_mistakes(np.arange(3), np.arange(3), np.zeros(3)).size == 0
 
 
 def test_equally_bad_mistakes_keep_their_order() -> None:
-    probabilities = np.tile([0.25, 0.75], (5, 1))
-    assert worst_mistakes(np.zeros(5, int), probabilities).tolist() == [0, 1, 2, 3, 4]
+    true, predicted = np.zeros(5, int), np.ones(5, int)
+    found = worst_mistakes(true, predicted, np.array([1.0, 1, 2, 1, 1]))
+    assert found.tolist() == [2, 0, 1, 3, 4]
 
 
 def test_other_files_are_refused(tmp_path: Path, found: Predictions) -> None:

@@ -1,10 +1,12 @@
 """The figures against scikit-learn's, and at the ends."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 from run_folders import classifier, right_predictions, samples
+from scipy.special import log_softmax
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import (
     accuracy_score,
@@ -13,6 +15,9 @@ from sklearn.metrics import (
     precision_recall_fscore_support,
 )
 
+import handgrad
+from handgrad import Layer
+from handgrad.training.data import scale
 from handgrad.training.records.predictions import Predictions, predict
 from handgrad.training.views import scores
 
@@ -75,13 +80,22 @@ def test_all_right() -> None:
     assert {row.f1 for row in scores.class_scores(found)} == {1.0}
 
 
-def test_certain_of_the_wrong_class_is_a_finite_loss() -> None:
-    found = right_predictions("ab", 6)
-    certain = np.eye(2, dtype=np.float32)[1 - found.true]
-    found = found._replace(probabilities=certain, predicted=1 - found.true)
-    assert scores.loss(found) == pytest.approx(-np.log(np.finfo(np.float32).tiny))
-    assert scores.calibration(found).error == 1
-    assert scores.calibration(found).counts[-1] == len(found.true)
+def test_certain_of_the_wrong_class_costs_what_the_logits_say() -> None:
+    """Thousands of nats, where the probability is 0 in float32."""
+    model, given = classifier(), samples(6, 4, 60)
+    sure = tuple(Layer(1e3 * layer.weight, layer.bias) for layer in model.params)
+    model = replace(model, params=sure)
+    found = predict(model, {"test": given})
+    logits = handgrad.forward(
+        sure, scale(model.scaling, given.x), activation=model.activation
+    ).logits
+    expected = log_softmax(np.float64(logits), axis=1)[np.arange(60), given.y]
+    assert (found.probabilities[np.arange(60), given.y] == 0).any()
+    assert scores.loss(found) == pytest.approx(-expected.mean(), rel=1e-5)
+    assert scores.loss(found) > 1000
+    order = found.losses[found.mistakes]
+    assert (np.diff(order) <= 0).all()
+    assert order[0] == found.losses[found.predicted != found.true].max()
 
 
 def test_of_no_samples_nothing_is_known() -> None:

@@ -14,6 +14,7 @@ import safetensors.numpy
 import handgrad
 from handgrad.network import Params, as_params
 from handgrad.network.activations import resolve_activations
+from handgrad.network.softmax_nll import negative_log_likelihood, softmax
 from handgrad.training.data import Scaling, scale
 from handgrad.training.errors import TrainingError
 from handgrad.training.files import replace_file
@@ -59,6 +60,22 @@ class Classifier:
         Raises:
           TrainingError: for samples of another size.
         """
+        return self.judge(x, np.zeros(x.shape[:1], np.int32))[0]
+
+    def judge(self, x: Any, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The probability of each class, and how wrong they are about labels.
+
+        Args:
+          x: as `predict_proba` takes it.
+          y: (m,), labels 0 ... C-1.
+
+        Returns:
+          (m, C), and l_i (m,): L1 from the logits, in nats, so that it is right where a
+          probability is too small for float32.
+
+        Raises:
+          TrainingError: for samples of another size.
+        """
         sizes = layer_sizes(self.params)
         if len(x.shape) < 2 or int(np.prod(x.shape[1:])) != sizes[0]:
             raise TrainingError(
@@ -66,14 +83,17 @@ class Classifier:
             )
         most = max(1, _NUMBERS_AT_ONCE // sum(sizes))
         rows = min(most, 1 << (len(x) - 1).bit_length())  # few sizes, few programs
-        found = np.empty((len(x), sizes[-1]), np.float32)
+        found = np.empty((len(x), sizes[-1]), np.float32), np.empty(len(x), np.float32)
         for start in range(0, len(x), rows):
             batch = np.asarray(x[start : start + rows]).reshape(-1, sizes[0])
-            padded = np.pad(batch, ((0, rows - len(batch)), (0, 0)))
+            missing = (0, rows - len(batch))
+            padded = np.pad(batch, (missing, (0, 0)))
+            labels = np.pad(y[start : start + rows], missing)
             values = _program(
-                self.params, self.scaling, padded, activation=self.activation
+                self.params, self.scaling, padded, labels, activation=self.activation
             )
-            found[start : start + rows] = values[: len(batch)]
+            for whole, part in zip(found, values, strict=True):
+                whole[start : start + rows] = part[: len(batch)]
         return found
 
 
@@ -85,12 +105,27 @@ def probabilities(
     activation: str | tuple[str, ...],
 ) -> jax.Array:
     """From raw features (m, n_0) to probabilities (m, C), float32, to be traced."""
+    return softmax(_logits(params, scaling, x, activation)).astype(np.float32)
+
+
+def _judged(
+    params: Params,
+    scaling: Scaling,
+    x: jax.Array,
+    y: jax.Array,
+    *,
+    activation: str | tuple[str, ...],
+) -> tuple[jax.Array, jax.Array]:
+    logits = _logits(params, scaling, x, activation)
+    return softmax(logits), negative_log_likelihood(logits, y)
+
+
+def _logits(params: Params, scaling: Scaling, x: jax.Array, activation: Any) -> Any:
     inputs = scale(scaling, x).astype(params[0].weight.dtype)
-    found = handgrad.predict_proba(params, inputs, activation=activation)
-    return found.astype(np.float32)
+    return handgrad.forward(params, inputs, activation=activation).logits
 
 
-_program = jax.jit(probabilities, static_argnames="activation")
+_program = jax.jit(_judged, static_argnames="activation")
 
 
 def layer_sizes(params: Params) -> tuple[int, ...]:

@@ -31,6 +31,7 @@ class Predictions(NamedTuple):
     true: np.ndarray  # (m,), labels 0 ... C-1
     predicted: np.ndarray  # (m,), labels 0 ... C-1
     probabilities: np.ndarray  # (m, C)
+    losses: np.ndarray  # (m,), l_i in nats (L1)
     classes: np.ndarray  # (C,), strings
     mistakes: np.ndarray  # (k,), indices into the above, the worst first
     mistake_inputs: np.ndarray  # (k, n_0), not scaled
@@ -45,6 +46,7 @@ class Predictions(NamedTuple):
             self.true[chosen],
             self.predicted[chosen],
             self.probabilities[chosen],
+            self.losses[chosen],
             self.classes,
             np.searchsorted(chosen, self.mistakes[kept]),
             self.mistake_inputs[kept],
@@ -74,27 +76,29 @@ def predict(model: Classifier, parts: Mapping[str, Examples]) -> Predictions:
 
 
 def _predict_part(model: Classifier, name: str, samples: Examples) -> Predictions:
-    probabilities = model.predict_proba(samples.x)
-    mistakes = worst_mistakes(samples.y, probabilities)
+    probabilities, losses = model.judge(samples.x, samples.y)
+    predicted = probabilities.argmax(axis=1)
+    mistakes = worst_mistakes(samples.y, predicted, losses)
     features = layer_sizes(model.params)[0]
     return Predictions(
         np.full(len(samples.y), name),
         samples.rows,
         samples.y,
-        probabilities.argmax(axis=1),
+        predicted,
         probabilities,
+        losses,
         np.array(model.classes, dtype=np.str_),
         mistakes,
         np.asarray(samples.x[mistakes]).reshape(len(mistakes), features),
     )
 
 
-def worst_mistakes(true: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
-    """Where the predicted class is wrong, the lowest probability of the true one first:
-    at most 30 indices."""
-    wrong = np.flatnonzero(probabilities.argmax(axis=1) != true)
-    order = np.argsort(probabilities[wrong, true[wrong]], kind="stable")
-    return wrong[order[:MOST_MISTAKES]]
+def worst_mistakes(
+    true: np.ndarray, predicted: np.ndarray, losses: np.ndarray
+) -> np.ndarray:
+    """Where the predicted class is wrong, the largest loss first: at most 30."""
+    wrong = np.flatnonzero(predicted != true)
+    return wrong[np.argsort(-losses[wrong], kind="stable")[:MOST_MISTAKES]]
 
 
 def save_predictions(path: str | Path, predictions: Predictions) -> None:
