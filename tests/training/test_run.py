@@ -181,6 +181,7 @@ BAD = {
     "unknown optimizer": ["--optimizer.name", "adm"],
     "a share of nothing": ["--data.test", "0.0001"],
     "width": ["--model.hidden", "0"],
+    "a sweep": ["--sweep.seeds", "2"],
 }
 
 

@@ -17,6 +17,7 @@ from handgrad.training.data import scale
 from handgrad.training.engine.fit import Pace, Progress, fit
 from handgrad.training.engine.programs import compile_programs, prove
 from handgrad.training.errors import Diverged
+from handgrad.training.settings import Schedule
 
 
 def trained(settings: Settings, data: Dataset, **how: Any) -> list[Progress]:
@@ -160,7 +161,9 @@ def test_what_does_not_fit_is_known_before_anything_is_compiled(
 
     monkeypatch.setattr(jax.stages.Lowered, "compile", refuse)
     prove(prepare(settings, data), "adam")
-    optimizer = replace(settings.optimizer, arguments={"b1": "high"})
+    arguments = {"end_value": 0.0, "power": "two"}
+    schedule = Schedule("polynomial_schedule", arguments)
+    optimizer = replace(settings.optimizer, schedule=schedule)
     bad = replace(settings, optimizer=optimizer)
     run = prepare(bad, data)
     with pytest.raises(TrainingError, match=r"`optimizer.*adam cannot"):

@@ -237,6 +237,22 @@ def test_other_optimizers_are_evaluated_where_they_train() -> None:
             "`optimizer.schedule.arguments.init_value` must be left out: `optim",
         ),
         (
+            Optimizer("sgd", 1.0, {"nesterov": "maybe"}),
+            "`optimizer.arguments.nesterov` must be true or false, got 'maybe'.",
+        ),
+        (
+            Optimizer("sgd", 1.0, {"nesterov": 1}),
+            "`optimizer.arguments.nesterov` must be true or false, got 1.",
+        ),
+        (
+            Optimizer("adam", 1.0, {"b1": "high"}),
+            "`optimizer.arguments.b1` must be a number, got 'high'.",
+        ),
+        (
+            Optimizer("adam", 1.0, {"b1": True}),
+            "`optimizer.arguments.b1` must be a number, got True.",
+        ),
+        (
             Optimizer("adam", 1.0, {"mu_dtype": "float31"}),
             "`optimizer.arguments` do not suit adam: ",
         ),

@@ -13,7 +13,7 @@ from handgrad.training.cache import use_compilation_cache
 from handgrad.training.commands.exit_code import exit_code
 from handgrad.training.errors import TrainingError
 from handgrad.training.interrupt import raised
-from handgrad.training.settings import Settings
+from handgrad.training.settings import Settings, Sweep
 from handgrad.training.views.terminal import Terminal
 
 if TYPE_CHECKING:
@@ -51,6 +51,10 @@ def _train(argv: Sequence[str] | None) -> int:
         if command.resume and (command.seeds > 1 or command.fresh):
             raise TrainingError(
                 "`resume` goes on with one run: leave out --seeds and --fresh."
+            )
+        if command.settings.sweep != Sweep():
+            raise TrainingError(
+                "`sweep` must be left out of one run: it is for `handgrad sweep`."
             )
         use_compilation_cache(command.compilation_cache)
         outcomes: list[Outcome] = []

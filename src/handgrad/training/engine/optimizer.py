@@ -19,7 +19,7 @@ from handgrad.network import Layer, Params
 from handgrad.training.engine.numbers import known, off
 from handgrad.training.engine.order import Draw
 from handgrad.training.engine.penalty import with_penalty
-from handgrad.training.errors import TrainingError, nearest
+from handgrad.training.errors import TrainingError, nearest, shortened
 from handgrad.training.settings import Optimizer, Schedule
 
 _RATES = ("learning_rate", "max_learning_rate")
@@ -243,6 +243,7 @@ def _call(
                 f"`{key}.arguments.{name}` is not an argument of {function.__name__}. "
                 f"{nearest(name, parameters)}"
             )
+        _check_kind(f"{key}.arguments.{name}", parameters[name].default, given[name])
     chosen = {name: _value(value) for name, value in given.items()}
     arguments = defaults | rates | chosen
     missing = _missing(parameters.values(), arguments)
@@ -258,6 +259,16 @@ def _call(
         raise TrainingError(
             f"`{key}.arguments` do not suit {function.__name__}: {error}"
         ) from error
+
+
+def _check_kind(key: str, default: Any, value: Any) -> None:
+    """Where Optax has a truth value or a number, such must come: it would take text for
+    true, and fail far from here for a number."""
+    kinds = {bool: "true or false", int: "a number", float: "a number"}
+    what = kinds.get(type(default))
+    right = isinstance(value, bool) == (type(default) is bool)
+    if what and not (right and not isinstance(value, str | list | dict)):
+        raise TrainingError(f"`{key}` must be {what}, got {shortened(value)}.")
 
 
 def _missing(
