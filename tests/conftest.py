@@ -28,9 +28,11 @@ def forgotten_programs() -> Iterator[None]:
 @pytest.fixture(scope="session", autouse=True)
 def compiled_programs(worker_id: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Workers share what they compile: the time of most tests goes into compiling
-    small operations that another worker has compiled already."""
-    if worker_id != "master":
-        folder = tmp_path_factory.getbasetemp().parent / "compiled"
-        jax.config.update("jax_compilation_cache_dir", str(folder))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
-        jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+    small operations that another worker has compiled already. Processes that a test
+    starts share it too, and leave the user's own cache alone."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base if worker_id == "master" else base.parent) / "compiled"
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder)
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)

@@ -1,6 +1,8 @@
 """Folders of runs, written by the package's own writers, without training."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -133,3 +135,21 @@ def right_predictions(
         mistakes,
         given.x[mistakes],
     )
+
+
+def with_closed_output(arguments: Sequence[str], lines: int = 0) -> tuple[int, str]:
+    """Exit code and stderr of a Python process whose output is read for some lines, as
+    `head` does, and then closed."""
+    with subprocess.Popen(
+        [sys.executable, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        for _ in range(lines):
+            process.stdout.readline()
+        process.stdout.close()
+        error = process.stderr.read()
+    return process.returncode, error

@@ -3,14 +3,13 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from run_folders import with_closed_output
 
 from handgrad.training import load_settings
 from handgrad.training.commands.train import main, resume
@@ -266,16 +265,6 @@ def test_a_closed_pipe_is_one_line() -> None:
         f"    sys.exit(main([{DIGITS!r}, '--runs', runs, '--training.check', 'off',\n"
         "                   '--training.epochs', '1']))"
     )
-    with subprocess.Popen(
-        [sys.executable, "-c", script],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        process.stdout.readline()
-        process.stdout.close()
-        error = process.stderr.read()
-    assert process.returncode == 1
+    code, error = with_closed_output(["-c", script], lines=1)
+    assert code == 1
     assert error == "error: standard output was closed before all was written.\n"

@@ -10,7 +10,13 @@ import jax
 import numpy as np
 import onnxruntime
 import pytest
-from run_folders import classifier, right_predictions, samples, write_run
+from run_folders import (
+    classifier,
+    right_predictions,
+    samples,
+    with_closed_output,
+    write_run,
+)
 
 from handgrad import command
 from handgrad.training.records.model import load_model
@@ -183,17 +189,8 @@ def test_a_closed_pipe_is_one_line(
     np.save(many, np.zeros((20_000, 6), np.float32))
     paths = {"RUN": str(run), "FILE": str(many)}
     words = [paths.get(word, word) for word in arguments]
-    with subprocess.Popen(
-        [sys.executable, "-m", "handgrad", *words],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        process.stdout.close()
-        error = process.stderr.read()
-    assert process.returncode == 1
+    code, error = with_closed_output(["-m", "handgrad", *words])
+    assert code == 1
     assert error == "error: standard output was closed before all was written.\n"
 
 
