@@ -3,8 +3,10 @@
 import contextlib
 import json
 import random
+import subprocess
+import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +60,67 @@ def interleave(
     return {name: np.array(spent) for name, spent in times.items()}
 
 
+def alternate(
+    commands: Mapping[str, Sequence[str]], *, blocks: int, rounds: int
+) -> dict[str, np.ndarray]:
+    """Seconds of pieces of work that must not share a process, side by side.
+
+    The threads of PyTorch and of JAX slow each other down, so each group of works has a
+    process of its own, which lives through all blocks and sleeps while another works.
+
+    Args:
+      commands: by the name of the group, its process: one that calls `serve`.
+      blocks: in each of which every process, in a new random order, does its
+      rounds: of all its works.
+
+    Returns:
+      By the name of the work, the seconds in each of its rounds.
+    """
+    times: dict[str, list[float]] = {}
+    order = random.Random(0)
+    with contextlib.ExitStack() as stack:
+        workers = {
+            group: stack.enter_context(
+                subprocess.Popen(
+                    command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+                )
+            )
+            for group, command in commands.items()
+        }
+        for worker in workers.values():
+            _answer(worker, "0")  # it has compiled, and lies asleep
+        for _ in range(blocks):
+            for group in order.sample(list(workers), len(workers)):
+                for name, seconds in _answer(workers[group], str(rounds)).items():
+                    times.setdefault(name, []).extend(seconds)
+        for worker in workers.values():
+            assert worker.stdin is not None
+            worker.stdin.close()
+    return {name: np.array(spent) for name, spent in times.items()}
+
+
+def _answer(worker: subprocess.Popen[str], line: str) -> dict[str, list[float]]:
+    assert worker.stdin is not None
+    assert worker.stdout is not None
+    with contextlib.suppress(BrokenPipeError):  # it has said why
+        print(line, file=worker.stdin, flush=True)
+    found = worker.stdout.readline()
+    if not found:
+        raise SystemExit(f"a process ended: {worker.args}")
+    return json.loads(found)
+
+
+def serve(works: Mapping[str, Work]) -> None:
+    """Do the works as often as each line of the standard input says, and print the
+    seconds; the other end of `alternate`."""
+    interleave(works, rounds=1)  # whatever is made at the first call
+    for number, line in enumerate(sys.stdin):
+        rounds = int(line)
+        found = interleave(works, rounds=rounds, seed=number) if rounds else {}
+        seconds = {name: spent.tolist() for name, spent in found.items()}
+        print(json.dumps(seconds), flush=True)
+
+
 def summary(seconds: np.ndarray) -> dict[str, float]:
     """Median, 10th percentile and least of the seconds of one piece of work."""
     return {
@@ -76,6 +139,20 @@ def ratios(mine: np.ndarray, others: np.ndarray) -> dict[str, float]:
         "median": float(np.median(a / b)),
         "tenth": float(np.quantile(a, 0.1) / np.quantile(b, 0.1)),
         "least": float(a.min() / b.min()),
+    }
+
+
+def bound(
+    what: str, measured: float, most: float, why: str = "", unit: str = "x"
+) -> dict[str, Any]:
+    """A row of the table of bounds (`all.py`): what was found, and what it may be."""
+    return {
+        "what": what,
+        "measured": measured,
+        "most": most,
+        "unit": unit,
+        "holds": bool(measured <= most),
+        "why": why,
     }
 
 

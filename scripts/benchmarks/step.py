@@ -1,17 +1,20 @@
-"""One gradient step beside JAX's own: value_and_grad by hand and by autodiff.
+"""One gradient step beside JAX's own, PyTorch's, and the products alone.
 
-python scripts/benchmarks/step.py                       # ten minutes on 2 cores
-python scripts/benchmarks/step.py --rounds 50
+python scripts/benchmarks/step.py                       # twenty minutes on 2 cores
+python scripts/benchmarks/step.py --rounds 50 --no-torch
 
-Against `jax.value_and_grad` of a textbook forward pass: `jax.nn.relu`, and the loss of
-`optax.softmax_cross_entropy_with_integer_labels`. float32, both compiled, every round
-in a new random order. A ratio is that of 10th percentiles, of medians and of least
-times, below 1 where the hand-written one is faster. The rows with many classes also say
-how much temporary memory each program needs. Prints a table, and writes step.json to
---output; Ctrl-C ends it early, with the rounds that were done till then.
+By hand: `handgrad.value_and_grad`. Autodiff: `jax.value_and_grad` of a textbook forward
+pass, `jax.nn.relu` and the loss of `optax.softmax_cross_entropy_with_integer_labels`.
+The floor: the 3L - 1 matrix products of the step, and nothing else. float32, all
+compiled; every round in a new random order. PyTorch, eager and compiled, runs in
+processes of its own that take turns with JAX's. A ratio is that of 10th percentiles, of
+medians and of least times, below 1 where the hand-written step is faster. The table
+also says how much temporary memory each program of JAX needs. Writes step.json to
+--output.
 """
 
 import functools
+import importlib.util
 import math
 import sys
 from collections.abc import Sequence
@@ -21,21 +24,29 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 import tyro
-from common import interleave, ratios, summary, write_json
+from common import Work, alternate, bound, ratios, serve, summary, write_json
 from rich.console import Console
 from rich.table import Table
 
 import handgrad
 
+HERE = Path(__file__).parent
+HAND, AUTODIFF, FLOOR = "by hand", "autodiff", "products alone"
+
 Shape = tuple[str, int, tuple[int, ...]]
 """Name, batch, widths."""
 
 TEN_CLASSES: list[Shape] = [
+    ("64-100-10", 200, (64, 100, 10)),
     ("784-800-10", 128, (784, 800, 10)),
     ("784-512-512-10", 32, (784, 512, 512, 10)),
     ("784-512-512-10", 128, (784, 512, 512, 10)),
+    ("784-512-512-10", 1024, (784, 512, 512, 10)),
+    ("784-4x1024-10", 256, (784, *[1024] * 4, 10)),
+    ("3072-4x1024-100", 512, (3072, *[1024] * 4, 100)),
     ("256-10x256-10", 128, (256, *[256] * 10, 10)),
 ]
 MANY_CLASSES: list[Shape] = [
@@ -43,8 +54,12 @@ MANY_CLASSES: list[Shape] = [
     ("256-256-32000", 256, (256, 256, 32_000)),
 ]
 
-SLOW = 8
-"""Of so many rounds, one has the rows of many classes: 100 times as long."""
+BLOCKS = 12
+"""Turns that the processes take."""
+
+WORTH = 5e9
+"""Floating point operations of a step that is worth all rounds; larger ones are run
+less often."""
 
 Row = dict[str, Any]
 
@@ -54,30 +69,30 @@ class Settings:
     """What to time.
 
     Attributes:
-      rounds: in which every program runs once.
+      rounds: in which every program runs once; fewer for large networks.
+      torch: whether PyTorch takes part, where it is installed.
       output: the folder for step.json.
     """
 
     rounds: int = 600
+    torch: bool = True
     output: Path = Path("runs/benchmarks")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Time, print, write; 1 if not one round was done."""
+    """Time, print, write."""
+    if (given := sys.argv[1:] if arguments is None else list(arguments))[:1] == ["at"]:
+        serve(works(int(given[1]), tuple(map(int, given[2:]))))
+        return 0
     settings = tyro.cli(Settings, description=__doc__, args=arguments)
-    rows: list[Row] = []
-    for shapes, slow in ((TEN_CLASSES, 1), (MANY_CLASSES, SLOW)):
-        for shape in shapes:
-            row = measure(*shape, max(1, settings.rounds // slow))
-            rows += [row] if row else []
-    if not rows:
-        return 1
-    means = {
-        name: geometric_mean([row["ratio"][name] for row in rows[: len(TEN_CLASSES)]])
-        for name in ("tenth", "median", "least")
-    }
-    show(rows, means)
-    write_json(settings.output, "step", {"rows": rows, "geometric_means": means})
+    peer = settings.torch and importlib.util.find_spec("torch") is not None
+    rows = [
+        measure(*shape, settings.rounds, peer and shape in TEN_CLASSES)
+        for shape in (*TEN_CLASSES, *MANY_CLASSES)
+    ]
+    show(rows)
+    bounds = bounds_of(rows)
+    write_json(settings.output, "step", {"rows": rows, "bounds": bounds})
     return 0
 
 
@@ -88,40 +103,74 @@ def textbook_loss(params: Any, x: jax.Array, labels: jax.Array) -> jax.Array:
     return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(x, labels))
 
 
-def measure(name: str, batch: int, sizes: tuple[int, ...], rounds: int) -> Row | None:
-    """Both programs on one network; None if not one round was done."""
+def products(params: Any, x: jax.Array, labels: jax.Array) -> list[jax.Array]:
+    """The 3L - 1 products of a step, in its order, and nothing between them."""
+    inputs = [x]
+    for weight, _ in params:
+        inputs.append(inputs[-1] @ weight)
+    delta, found = inputs.pop(), []
+    for k in reversed(range(len(params))):
+        found.append(inputs[k].T @ delta)
+        if k:
+            delta = delta @ params[k][0].T
+    return found
+
+
+def programs(batch: int, sizes: tuple[int, ...]) -> tuple[dict[str, Any], Any]:
+    """What is compared, compiled, and its arguments."""
     keys = jax.random.split(jax.random.key(0), 3)
     params = handgrad.init(keys[0], sizes)
     x = jax.random.normal(keys[1], (batch, sizes[0]))
     labels = jax.random.randint(keys[2], (batch,), 0, sizes[-1])
     functions = {
-        "by hand": handgrad.value_and_grad,
-        "autodiff": jax.value_and_grad(textbook_loss),
+        HAND: handgrad.value_and_grad,
+        AUTODIFF: jax.value_and_grad(textbook_loss),
+        FLOOR: products,
     }
-    programs = {
-        way: jax.jit(function).lower(params, x, labels).compile()
+    given = (params, x, labels)
+    return {
+        way: jax.jit(function).lower(*given).compile()
         for way, function in functions.items()
+    }, given
+
+
+def works(batch: int, sizes: tuple[int, ...]) -> dict[str, Work]:
+    """What is timed."""
+    compiled, given = programs(batch, sizes)
+    return {
+        way: functools.partial(program, *given) for way, program in compiled.items()
     }
-    works = {
-        way: functools.partial(program, params, x, labels)
-        for way, program in programs.items()
-    }
-    times = interleave(works, rounds=rounds)
-    if min(map(len, times.values())) == 0:
-        return None
+
+
+def measure(
+    name: str, batch: int, sizes: tuple[int, ...], rounds: int, torch: bool
+) -> Row:
+    """All programs on one network."""
+    shape = [str(number) for number in (batch, *sizes)]
+    commands = {"JAX": [sys.executable, str(HERE / "step.py"), "at", *shape]}
+    if torch:
+        commands["PyTorch"] = [sys.executable, str(HERE / "step_torch.py"), *shape]
+    cost = 6 * batch * sum(map(math.prod, zip(sizes, sizes[1:], strict=False)))
+    often = max(1, round(min(rounds, rounds * WORTH / cost) / BLOCKS))
+    times = alternate(commands, blocks=BLOCKS, rounds=often)
     return {
         "network": name,
         "batch": batch,
-        "rounds": min(map(len, times.values())),
+        "rounds": BLOCKS * often,
         "seconds": {way: summary(spent) for way, spent in times.items()},
-        "ratio": ratio_of(times),
-        "temporary_mib": {way: memory(program) for way, program in programs.items()},
+        "ratio": {
+            way: ratio_of(times[HAND], spent)
+            for way, spent in times.items()
+            if way != HAND
+        },
+        "temporary_mib": {
+            way: memory(program) for way, program in programs(batch, sizes)[0].items()
+        },
     }
 
 
-def ratio_of(times: dict[str, Any]) -> dict[str, float]:
+def ratio_of(mine: np.ndarray, others: np.ndarray) -> dict[str, float]:
     """Of 10th percentiles and least times, as `ratios` has them, and of medians."""
-    mine, others = times["by hand"], times["autodiff"]
     medians = summary(mine)["median"] / summary(others)["median"]
     return {**ratios(mine, others), "median": medians}
 
@@ -131,26 +180,46 @@ def memory(program: Any) -> float:
     return program.memory_analysis().temp_size_in_bytes / 2**20
 
 
-def geometric_mean(values: Sequence[float]) -> float:
-    return math.exp(sum(map(math.log, values)) / len(values))
+def bounds_of(rows: list[Row]) -> list[Row]:
+    """What is asked of the rows of ten classes, and what they show."""
+    ten = rows[: len(TEN_CLASSES)]
+    over = [row["ratio"][AUTODIFF]["tenth"] for row in ten]
+    floor = [row["ratio"][FLOOR]["tenth"] for row in ten]
+    spare = [
+        row["temporary_mib"][HAND] / row["temporary_mib"][AUTODIFF] for row in rows
+    ]
+    mean = math.exp(sum(map(math.log, over)) / len(over))
+    return [
+        bound("step over autodiff, 10th percentiles, geometric mean", mean, 1.0),
+        bound("step over autodiff, 10th percentiles, worst row", max(over), 1.03),
+        bound("step over its products alone, worst row", max(floor), 1.15),
+        bound("temporary memory over autodiff's, worst row", max(spare), 1.0),
+    ]
 
 
-def show(rows: list[Row], means: dict[str, float]) -> None:
-    """The table, and the geometric means over the rows of ten classes."""
-    table = Table(title="by hand, over autodiff")
-    for column in ("network", "batch", "10 %", "median", "least", "ms", "MiB", "MiB"):
+def show(rows: list[Row]) -> None:
+    """The table."""
+    peers = [AUTODIFF, FLOOR, "PyTorch", "PyTorch, compiled"]
+    table = Table(title="time of the step by hand, over that of (10 %, median, least)")
+    for column in ("network", "batch", "ms", *peers, "MiB", "autodiff's"):
         table.add_column(column, justify="left" if column == "network" else "right")
     for row in rows:
+        ratio = [
+            " ".join(
+                f"{row['ratio'][way][n]:.3f}" for n in ("tenth", "median", "least")
+            )
+            if way in row["ratio"]
+            else ""
+            for way in peers
+        ]
         table.add_row(
             row["network"],
             str(row["batch"]),
-            *(f"{row['ratio'][name]:.3f}" for name in ("tenth", "median", "least")),
-            f"{1e3 * row['seconds']['by hand']['median']:.2f}",
-            *(f"{mib:.1f}" for mib in row["temporary_mib"].values()),
+            f"{1e3 * row['seconds'][HAND]['median']:.2f}",
+            *ratio,
+            *(f"{row['temporary_mib'][way]:.1f}" for way in (HAND, AUTODIFF)),
         )
-    Console(width=100).print(table)
-    print("geometric means of the rows of ten classes: ", end="")
-    print(", ".join(f"{name} {value:.3f}" for name, value in means.items()))
+    Console(width=140).print(table)
 
 
 if __name__ == "__main__":
