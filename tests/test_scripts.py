@@ -9,7 +9,10 @@ import numpy as np
 import pytest
 from load_script import SCRIPTS, load_script
 
-PARTS = {"common", "byproduct_jobs", "scoreboard_rivals", "scoreboard_summary"}
+PARTS = {
+    *("common", "byproduct_jobs", "scoreboard_rivals", "scoreboard_summary"),
+    "step_torch",
+}
 COMMANDS = [
     str(path.relative_to(SCRIPTS).with_suffix(""))
     for folder in (SCRIPTS, SCRIPTS / "benchmarks", SCRIPTS / "research")
@@ -147,3 +150,42 @@ def test_scoreboard_counts_what_each_tool_caught(
         assert (counts["caught"], counts["above"], counts["right"]) == (1, 1, 1)
     assert (tmp_path / "scoreboard.png").stat().st_size > 1000
     assert "1 planted bugs" in capsys.readouterr().out
+
+
+def test_processes_take_turns(tmp_path: Path, common: ModuleType) -> None:
+    program = (
+        f"import sys; sys.path.insert(0, {str(SCRIPTS / 'benchmarks')!r});"
+        "import common; common.serve({name: (lambda: None) for name in sys.argv[1:]})"
+    )
+    commands = {
+        "one": [sys.executable, "-c", program, "a", "b"],
+        "other": [sys.executable, "-c", program, "c"],
+    }
+    times = common.alternate(commands, blocks=2, rounds=3)
+    assert {name: len(seconds) for name, seconds in times.items()} == dict.fromkeys(
+        "abc", 6
+    )
+
+
+def test_process_that_ends_is_said(common: ModuleType) -> None:
+    with pytest.raises(SystemExit, match="a process ended"):
+        common.alternate({"": [sys.executable, "-c", ""]}, blocks=1, rounds=1)
+
+
+def test_bounds_of_all_benchmarks_are_one_table(
+    tmp_path: Path, common: ModuleType, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bounds = [common.bound("fast", 0.9, 1), common.bound("slow", 3, 2, "steps")]
+    common.write_json(tmp_path, "step", {"bounds": bounds})
+    arguments = [
+        "--no-run",
+        "--output",
+        str(tmp_path),
+        "--page",
+        str(tmp_path / "p.md"),
+    ]
+    assert load_script("benchmarks/all").main(arguments) == 0
+    page = (tmp_path / "p.md").read_text()
+    assert "| `step.py` | fast | 0.9x | 1x | holds |" in page
+    assert "| `step.py` | slow | 3x | 2x | falls short: steps |" in page
+    assert "falls short" in capsys.readouterr().out

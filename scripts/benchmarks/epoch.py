@@ -33,6 +33,7 @@ from step import products, textbook_loss
 import handgrad
 from handgrad.training import Settings as RunSettings
 from handgrad.training import compile_programs, load_data, prepare
+from handgrad.training.engine.evaluate import Samples
 from handgrad.training.engine.step import Epoch
 from handgrad.training.settings import Data, Model, Optimizer, Training
 
@@ -104,7 +105,8 @@ def engine() -> Work:
             training=Training(epochs=1, batch_size=BATCH),
         )
         run = prepare(made, load_data(made.data))
-    programs = compile_programs(run)
+    assert isinstance(run.train, Samples)  # in memory
+    samples, programs = run.train, compile_programs(run)
     state, epoch = programs.begin(run.key), 0
 
     def work() -> Any:
@@ -112,7 +114,7 @@ def engine() -> Work:
         epoch += 1
         order, present = programs.order(run.key, np.int32(epoch))
         first = np.int32(STEPS * (epoch - 1))
-        source = Epoch(*run.train, order, present, first)
+        source = Epoch(*samples, order, present, first)
         state = programs.chunk(state, run.key, source, np.int32(STEPS))
         return state.step
 
@@ -155,7 +157,7 @@ def loop(step: Callable[[jax.Array, jax.Array], Any]) -> Work:
 
     def work() -> Any:
         nonlocal epoch
-        epoch += 1
+        epoch, loss = epoch + 1, None
         for rows in batches(epoch):
             loss = step(x[rows], y[rows])  # pyright: ignore[reportArgumentType]
         return loss
@@ -226,6 +228,7 @@ def floor() -> Work:
     program = jax.jit(products).lower(*given).compile()
 
     def work() -> Any:
+        found = None
         for _ in range(STEPS):
             found = program(*given)
         return found
@@ -238,7 +241,11 @@ def sklearn() -> dict[str, Work]:
     from sklearn.neural_network import MLPClassifier
 
     x, y = data()
-    model = MLPClassifier(SIZES[1:-1], batch_size=BATCH, learning_rate_init=RATE)
+    model = MLPClassifier(
+        SIZES[1:-1],
+        batch_size=BATCH,  # pyright: ignore[reportArgumentType]
+        learning_rate_init=RATE,
+    )
     classes = np.arange(SIZES[-1])
     return {"scikit-learn": lambda: model.partial_fit(x, y, classes=classes)}
 

@@ -24,7 +24,7 @@ from typing import Any, Literal
 
 import numpy as np
 import tyro
-from common import write_json
+from common import bound, write_json
 from rich.console import Console
 from rich.table import Table
 
@@ -67,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if settings.rounds:
         found["seconds"] = alternate(settings)
         show_time(found["seconds"])
-    write_json(settings.output, "estimator", found)
+    write_json(settings.output, "estimator", {**found, "bounds": bounds_of(found)})
     return 0
 
 
@@ -132,7 +132,21 @@ def alternate(settings: Settings) -> dict[str, list[float]]:
     return seconds
 
 
-def standard_error(values: Sequence[float]) -> float:
+def bounds_of(found: dict[str, Any]) -> list[dict[str, Any]]:
+    """Within two standard errors below scikit-learn's accuracy, and no slower."""
+    rows = []
+    for name, scores in found.get("accuracy", {}).items():
+        mine, theirs = (np.array(scores[library]) for library in LIBRARIES)
+        below, error = float(np.mean(theirs - mine)), standard_error(theirs - mine)
+        what = f"accuracy on {name}: below scikit-learn's, in standard errors"
+        rows.append(bound(what, below / error if error else 0.0, 2.0, unit=""))
+    if seconds := found.get("seconds"):
+        mine, theirs = (float(np.median(seconds[library])) for library in LIBRARIES)
+        rows.append(bound("second fit over scikit-learn's", mine / theirs, 1.0))
+    return rows
+
+
+def standard_error(values: Sequence[float] | np.ndarray) -> float:
     """Of their mean; NaN for one."""
     count = len(values)
     return float(np.std(values, ddof=1) / count**0.5) if count > 1 else float("nan")

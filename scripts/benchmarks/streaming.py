@@ -28,7 +28,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import tyro
-from common import write_json
+from common import bound, write_json
 
 import handgrad
 from handgrad.training.data import Part, stream
@@ -53,7 +53,7 @@ class Settings:
     """How often each way is run."""
     folder: str = ""
     """Where the file goes, and stays; a temporary folder unless given."""
-    output: str = "."
+    output: str = "runs/benchmarks"
     """The folder for streaming.json."""
     way: str = ""
     """One run, by a process that this script starts: memory or stream."""
@@ -73,13 +73,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
             for way in ("memory", "stream")[:: 1 if number % 2 else -1]:
                 rows.append(_child(settings, folder, way))
                 print(_in_words(rows[-1]), flush=True)
-    write_json(Path(settings.output), "streaming", {"runs": rows})
+    ratio = {}
     for key in ("samples_per_second", "cpu_seconds_per_million"):
         memory, streamed = (
             np.median([row[key] for row in rows if row["way"] == way])
             for way in ("memory", "stream")
         )
-        print(f"{key}: streamed is {streamed / memory:.2f} of memory")
+        ratio[key] = float(streamed / memory)
+        print(f"{key}: streamed is {ratio[key]:.2f} of memory")
+    resident = max(
+        row["peak_resident_gigabytes"] for row in rows if row["way"] == "stream"
+    )
+    size = f"{settings.gigabytes:g} GB streamed"
+    slower = 1 / ratio["samples_per_second"]
+    bounds = [
+        bound(f"{size}: time over that from memory", slower, 1 / 0.8),
+        bound(f"{size}: resident memory", resident, 2.0, unit="GB"),
+    ]
+    write_json(Path(settings.output), "streaming", {"runs": rows, "bounds": bounds})
     return 0
 
 

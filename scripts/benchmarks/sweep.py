@@ -27,12 +27,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import tyro
-from common import write_json
+from common import bound, write_json
 from rich.console import Console
 from rich.table import Table
 from sklearn.exceptions import ConvergenceWarning
@@ -92,8 +93,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     medians = {name: median(found) for name, found in rows.items()}
     show(medians, count, cores)
     found = {"networks": count, "cores": cores, "medians": medians, "rounds": rows}
+    found["bounds"] = bounds_of(medians, count)
     write_json(chosen.output, "sweep", found)
     return 0
+
+
+def bounds_of(medians: dict[str, dict[str, float]], count: int) -> list[dict[str, Any]]:
+    """What is asked of the sweep's time, and what it shows."""
+    mine = medians["sweep"]["seconds"]
+    peers = [row["seconds"] for name, row in medians.items() if "scikit" in name]
+    alone = medians["one by one"]["seconds"]
+    return [
+        bound(f"{count} networks over scikit-learn's fits", mine / min(peers), 1 / 4),
+        bound(f"{count} networks over our own runs", mine / alone, 1.0),
+    ]
 
 
 def scikit_learn(data: Dataset, count: int, threads: int) -> list[float]:
