@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import count
 
 import pytest
@@ -12,6 +13,7 @@ from handgrad.training.views.scores import ClassScore
 from handgrad.training.views.terminal import (
     class_table,
     in_words,
+    losses_in_words,
     training_progress,
 )
 
@@ -38,6 +40,16 @@ def test_a_short_run_says_its_first_and_last_epoch() -> None:
     first, last = lines(60, seconds=0.01)
     assert first.startswith("epoch 1/60  loss 0.4500 (validation 0.5000)  accuracy 0.9")
     assert last.startswith("epoch 60/60 ")
+
+
+def test_without_validation_there_are_no_figures_of_it() -> None:
+    (record,) = records([0.5])
+    assert "validation" in losses_in_words(record)
+    nan = float("nan")
+    diverged = replace(record, train_loss=nan, validation_loss=nan)
+    assert "loss nan (validation nan)" in losses_in_words(diverged)
+    without = replace(record, validation_loss=nan, validation_accuracy=nan)
+    assert losses_in_words(without) == "loss 0.4500  accuracy 0.9000"
 
 
 def test_a_long_run_says_little_and_then_once_a_minute() -> None:

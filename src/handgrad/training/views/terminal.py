@@ -3,6 +3,7 @@
 Names are printed as they stand: none is read as markup, and none breaks a line.
 """
 
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -171,11 +172,16 @@ def _epoch(steps: int, steps_per_epoch: int, record: EpochRecord | None) -> int:
 
 
 def losses_in_words(record: EpochRecord) -> str:
-    """Loss and accuracy of a record in a line."""
-    return (
-        f"loss {record.train_loss:.4f} (validation {record.validation_loss:.4f})  "
-        f"accuracy {record.train_accuracy:.4f} "
-        f"(validation {record.validation_accuracy:.4f})"
+    """Loss and accuracy of a record in a line; of validation, where there is any."""
+    figures = (
+        ("loss", record.train_loss, record.validation_loss),
+        ("accuracy", record.train_accuracy, record.validation_accuracy),
+    )
+    if math.isnan(record.validation_accuracy):  # there are no such samples
+        return "  ".join(f"{name} {train:.4f}" for name, train, _ in figures)
+    return "  ".join(
+        f"{name} {train:.4f} (validation {held_out:.4f})"
+        for name, train, held_out in figures
     )
 
 
