@@ -58,7 +58,7 @@ import torch
 from torch import nn
 x, x_test = map(torch.from_numpy, (x, x_test))
 y, y_test = (torch.from_numpy(a.copy()).long() for a in (y, y_test))
-model = nn.Sequential(nn.Linear(784, 256), nn.ReLU(), nn.Linear(256, 10))
+model = nn.Sequential(nn.Linear(784, 384), nn.ReLU(), nn.Linear(384, 10))
 optimizer = torch.optim.AdamW(model.parameters(), lr=RATE, fused=True)
 schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, STEPS, pct_start=0.25)
 loss = nn.CrossEntropyLoss()
@@ -78,7 +78,7 @@ import os
 os.environ["KERAS_BACKEND"] = "jax"
 import keras
 model = keras.Sequential([
-    keras.Input((784,)), keras.layers.Dense(256, "relu"), keras.layers.Dense(10)
+    keras.Input((784,)), keras.layers.Dense(384, "relu"), keras.layers.Dense(10)
 ])
 rate = keras.optimizers.schedules.CosineDecay(
     RATE / 25, STEPS - STEPS // 4, warmup_target=RATE, warmup_steps=STEPS // 4
