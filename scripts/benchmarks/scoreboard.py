@@ -129,7 +129,7 @@ def _rivals(point: Problem, gradient, dtype: str, right: bool) -> Row:
 
 def _check(point: Problem, gradient, known: tuple[Variant, ...] = ()) -> Check:
     at = Point(point.loss, point.params, point.args)
-    return Check(at, gradient, point.alternatives, known)
+    return Check(at, gradient, point.alternatives, known, strict=True)
 
 
 def _right_row(point: Problem, right, basis: Basis) -> Row:

@@ -9,7 +9,9 @@ from handgrad.gradcheck.reference.float64 import Point
 from handgrad.gradcheck.reference.tolerance import (
     STRICT,
     Floor,
+    finite,
     largest,
+    projected_lines,
     projection,
     rms,
 )
@@ -24,8 +26,8 @@ class Comparison:
 
     Attributes:
       path: the leaf's name.
-      parameter: theta, float64.
-      candidate: the gradient to be checked, float64, to the last digit.
+      parameter: theta, 64 bits; 0 where it is infinite.
+      candidate: the gradient to be checked, 64 bits, to the last digit.
       truth: g, autodiff in float64.
       floor: what rounding may do, in the gradient's units.
       dtype: the working dtype, that of the parameter.
@@ -65,7 +67,7 @@ class Comparison:
         return self.excess_of(self.truth) <= 1
 
     def excess_of(self, residual: np.ndarray, stretch: float = 1.0) -> float:
-        """How many times its floor a residual is, in the strictest of the four ways.
+        """How many times its floor a residual is, by the strictest of its figures.
 
         Args:
           residual: of the leaf's shape.
@@ -79,6 +81,9 @@ class Comparison:
             (abs(projection(residual, self.truth)), self.floor.along_gradient),
             (abs(projection(residual, self.parameter)), self.floor.along_parameter),
         )
+        if self.floor.lines:
+            lines = projected_lines(residual, self.truth, self.parameter)
+            figures += tuple(zip(lines, self.floor.lines, strict=True))
         return max(ratio(figure, limit * stretch) for figure, limit in figures)
 
     def explained_by(self, prediction: np.ndarray) -> bool:
@@ -116,9 +121,16 @@ def ratio(figure: float, limit: float) -> float:
 
 
 def compare(
-    point: Point, aligned: Aligned, reference: Reference
+    point: Point, aligned: Aligned, reference: Reference, accuracy: float = 0.0
 ) -> dict[str, Comparison]:
-    """Every floating leaf for which there is a candidate, by path, in order."""
+    """Every floating leaf for which there is a candidate, by path, in order.
+
+    Args:
+      point: where.
+      aligned: the candidate.
+      reference: the truth, with its floors.
+      accuracy: how far a right gradient may be off by design, relative to its norm.
+    """
     split, found = point.split, {}
     for path, parameter, truth, floor in zip(
         split.floating_paths,
@@ -128,9 +140,12 @@ def compare(
         strict=True,
     ):
         if path in aligned.values:
+            theta = finite(to_numpy(parameter))
+            if accuracy:
+                floor = floor.loosened(accuracy, truth, theta)
             found[path] = Comparison(
                 path=path,
-                parameter=to_numpy(parameter),
+                parameter=theta,
                 candidate=aligned.values[path],
                 truth=truth,
                 floor=floor,

@@ -5,22 +5,25 @@ They are asked in stages, the dearer ones only while a leaf is unexplained:
     1  from the numbers                        nothing more is evaluated
     2  from other arguments                    one gradient in float64 for each argument
     3  from the samples                        one gradient of one sample, m times
-    4  from points beside, if there is a kink  up to two checks
-    5  from what rounding leaves behind        nothing
-    6  from a catalogue, if one is given       one gradient for each entry
+    4  from what it points along               nothing, or the output of a rule
+    5  from points beside, if there is a kink  up to two checks
+    6  from what rounding leaves behind        nothing
+    7  from a catalogue, if one is given       one gradient for each entry
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from handgrad.gradcheck.causes import entries, factors
+from handgrad.gradcheck.causes import entries, factors, parts
 from handgrad.gradcheck.causes.arguments import label_smoothing, stale, weights_ignored
 from handgrad.gradcheck.causes.catalogue import known_variant
 from handgrad.gradcheck.causes.claims import Claim, Finding, Mismatch, cover
 from handgrad.gradcheck.causes.kink import kink
 from handgrad.gradcheck.causes.precision import low_precision
+from handgrad.gradcheck.causes.projections import projection_left
 from handgrad.gradcheck.causes.samples import samples_dropped
 from handgrad.gradcheck.check import Check
 from handgrad.gradcheck.comparison import Comparison
+from handgrad.gradcheck.reference.tolerance import rms
 from handgrad.gradcheck.structure import Aligned
 
 Hypothesis = Callable[[Mismatch], Iterator[Claim]]
@@ -29,18 +32,35 @@ STAGES: tuple[tuple[Hypothesis, ...], ...] = (
     (
         entries.nonfinite,
         entries.zero,
+        parts.straight_through,
         factors.sign,
+        factors.conjugate,
         entries.transposed,
         entries.exchanged,
         factors.named_scale,
         entries.one_entry,
+        parts.reduced,
         entries.permuted,
         factors.free_scale,
+        parts.overwritten,
+        parts.scale_of_part,
         factors.weight_decay,
     ),
     (stale, weights_ignored, label_smoothing),
     (samples_dropped,),
+    (projection_left,),
 )
+
+OF_A_PRODUCT: tuple[tuple[Hypothesis, ...], ...] = (
+    STAGES[0],
+    (stale,),
+    (projection_left,),
+)
+"""The stages for a vector-Jacobian product, which has no samples and no targets."""
+
+
+ROUGHLY = 0.02
+"""The relative error that a gradient of another dtype may have by that alone."""
 
 
 def diagnose(
@@ -73,9 +93,26 @@ def diagnose(
     unknown = {
         path: Finding("unknown", _whereabouts(leaves[path]))
         for path in wrong
-        if path not in found and path not in shapes
+        if path not in found and (path not in shapes or not _misshapen(leaves, path))
     }
-    return {**found, **shapes, **unknown}, _position(leaves, wrong)
+    both = {
+        path: _with_form(leaves[path], {**found, **unknown}.get(path), form[path])
+        for path in form
+        if path in wrong and not _misshapen(leaves, path)
+    }
+    notes = [] if check.product else _position(leaves, wrong)
+    return {**found, **shapes, **unknown, **both}, notes
+
+
+def _with_form(leaf: Comparison, found: Finding | None, form: Finding) -> Finding:
+    """What is wrong with the numbers, and the dtype too; the dtype alone if it is that.
+
+    Another dtype makes numbers wrong by itself.
+    """
+    coarse = found is None or found.cause in ("low_precision", "unknown")
+    if coarse or rms(leaf.residual) <= ROUGHLY * rms(leaf.truth):
+        return form
+    return Finding(found.cause, f"{found.explanation} {form.explanation}")
 
 
 def explain(
@@ -93,7 +130,7 @@ def explain(
 
 
 def _stages(mismatch: Mismatch, kinks: bool) -> list[tuple[Hypothesis, ...]]:
-    stages = list(STAGES)
+    stages = list(OF_A_PRODUCT if mismatch.check.product else STAGES)
     if kinks:
         stages.append((kink,))
     stages.append((low_precision,))

@@ -1,0 +1,141 @@
+"""Causes that concern a part of a leaf: projections, factors, sums, indices."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from gradcheck.cases import comparison, explained
+
+from handgrad import check_gradients, check_vjp
+from handgrad.gradcheck.causes.entries import apart
+from handgrad.gradcheck.causes.parts import (
+    overwritten,
+    reduced,
+    scale_of_part,
+    straight_through,
+)
+
+TRUTH = np.random.default_rng(5).standard_normal((6, 6))
+
+
+@pytest.mark.parametrize(
+    ("where", "text"),
+    [
+        (np.eye(6, dtype=bool), "on the diagonal"),
+        (~np.eye(6, dtype=bool), "everywhere but on the diagonal"),
+        (np.arange(6)[:, None] == 2, "in row 2"),
+        (np.arange(6)[None] == 4, "in column 4"),
+        (np.arange(6)[:, None] < 2, "in rows 0, 1"),
+    ],
+)
+@pytest.mark.parametrize("factor", [0.5, -1.0, 3.0])
+def test_factor_on_a_part(where: np.ndarray, text: str, factor: float) -> None:
+    where = np.broadcast_to(where, TRUTH.shape)
+    leaf = comparison("w", np.where(where, factor * TRUTH, TRUTH), TRUTH)
+    found = explained(scale_of_part, leaf)
+    assert found == {"w": f"{factor:.6g} times the gradient {text}, the rest right."}
+
+
+def test_part_that_is_wrong_in_another_way_has_no_factor() -> None:
+    candidate = TRUTH.copy()
+    candidate[2] += np.arange(6)
+    assert explained(scale_of_part, comparison("w", candidate, TRUTH)) == {}
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize("keep", ["spread", "one", "gone"])
+@pytest.mark.parametrize(("how", "of"), [("Summed", np.sum), ("Averaged", np.mean)])
+def test_axis_too_many(axis: int, keep: str, how: str, of: Any) -> None:
+    whole = of(TRUTH, axis=axis, keepdims=True)
+    given = {
+        "spread": np.broadcast_to(whole, TRUTH.shape),
+        "one": whole,
+        "gone": whole.squeeze(axis),
+    }[keep]
+    (text,) = explained(reduced, comparison("w", given, TRUTH)).values()
+    assert text.startswith(f"{how} over axis {axis}, of 6")
+    assert ("The shape must be" in text) == (keep != "spread")
+
+
+def test_axis_that_should_have_gone() -> None:
+    given = np.random.default_rng(6).standard_normal((4, 6, 6))
+    (text,) = explained(reduced, comparison("w", given, given.sum(0))).values()
+    assert text.startswith("Not summed over axis 0")
+
+
+@pytest.mark.parametrize("index", [[3, 1, 4, 1, 5], [0, 0, 2, 2, 5]])
+def test_rows_that_are_written_twice(index: list[int]) -> None:
+    share = np.random.default_rng(7).standard_normal((5, 3))
+    truth, last = np.zeros((7, 3)), np.zeros((7, 3))
+    np.add.at(truth, index, share)
+    last[index] = share
+    leaf = comparison("w", last, truth)
+    args = (jnp.asarray(index),)
+    (text,) = explained(overwritten, leaf, args=args).values()
+    assert "named more than once" in text
+    assert explained(overwritten, comparison("w", 2 * truth, truth), args=args) == {}
+
+
+def test_gradient_where_the_true_one_is_zero() -> None:
+    leaf = comparison("w", np.ones(4), np.zeros(4))
+    assert "straight-through" in explained(straight_through, leaf)["w"]
+
+
+def layer_norm(x: jax.Array) -> tuple[jax.Array, jax.Array]:
+    centred = x - jnp.mean(x, -1, keepdims=True)
+    scale = jax.lax.rsqrt(jnp.mean(centred**2, -1, keepdims=True) + 1e-5)
+    return centred * scale, scale
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("forgotten", ["mean", "projection"])
+def test_forgotten_part_of_a_norm_is_a_projection(dtype: str, forgotten: str) -> None:
+    """What is small and points along the ones, or the output, in every row."""
+
+    def fwd(x: jax.Array) -> Any:
+        return layer_norm(x)[0], layer_norm(x)
+
+    def bwd(residuals: Any, u: jax.Array) -> Any:
+        y, scale = residuals
+        kept = u
+        if forgotten != "mean":
+            kept = kept - jnp.mean(u, -1, keepdims=True)
+        if forgotten != "projection":
+            kept = kept - y * jnp.mean(u * y, -1, keepdims=True)
+        return (scale * kept,)
+
+    for seed, shape in ((0, (8, 64)), (1, (16, 1024))):
+        x = jnp.asarray(np.random.default_rng(seed).standard_normal(shape), dtype)
+        report = check_vjp(lambda x: layer_norm(x)[0], fwd, bwd, x)
+        assert report.leaves[0].cause == "projection", str(report)
+
+
+def test_product_has_no_weight_decay() -> None:
+    q = jnp.asarray(np.random.default_rng(3).standard_normal(5), jnp.float32)
+    q = q / jnp.linalg.norm(q)
+    report = check_vjp(
+        lambda q: q / jnp.linalg.norm(q),
+        lambda q: (q / jnp.linalg.norm(q), q),
+        lambda q, u: (u / jnp.linalg.norm(q),),
+        q,
+    )
+    assert report.leaves[0].cause == "projection"
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_small_error_of_algebra_is_neither_an_exchange_nor_rounding(dtype: str) -> None:
+    w = jnp.asarray(np.random.default_rng(0).standard_normal((32, 48)), dtype)
+    report = check_gradients(
+        lambda w: jnp.sum(jnp.sin(w)), lambda w: jnp.cos(w) + 0.03 * w * w, w
+    )
+    assert report.leaves[0].cause not in ("entries_swapped", "low_precision", None)
+
+
+@pytest.mark.parametrize(
+    ("given", "must"), [(-0.132499, -0.1324991), (1.0, 1 + 1e-12), (7.0, -0.035086)]
+)
+def test_numbers_are_told_apart(given: float, must: float) -> None:
+    first, second = apart(given, must).split(" where ")
+    assert first != second
