@@ -4,6 +4,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from handgrad import check_jvp
@@ -91,20 +92,38 @@ def test_function_at_fault_leaves_its_tangents_untested() -> None:
     assert "is not its derivative" in report.faults[0]
 
 
-def test_without_reverse_mode_a_note_says_what_was_not_compared() -> None:
-    def loop(x: Any) -> Any:
+def test_function_without_reverse_mode_is_compared_with_differences() -> None:
+    def loop(x: Any, inner: Any = lambda x: x) -> Any:
         def step(state: Any) -> Any:
-            return jnp.sin(state[0]), state[1] + 1
+            return jnp.sin(inner(state[0])), state[1] + 1
 
         return jax.lax.while_loop(lambda state: state[1] < 2, step, (x, 0))[0]
 
-    report = check_jvp(
-        loop,
-        lambda p, t: jax.jvp(lambda x: jnp.sin(jnp.sin(x)), p, t),
-        X,
-    )
+    def rule(p: Any, t: Any) -> Any:
+        return jax.jvp(lambda x: jnp.sin(jnp.sin(x)), p, t)
+
+    report = check_jvp(loop, rule, X)
     assert report.ok, str(report)
-    assert any("finite differences" in note for note in report.notes)
+    stopped = check_jvp(lambda x: loop(x, jax.lax.stop_gradient), rule, X)
+    assert "not its derivative" in stopped.faults[0], str(stopped)
+
+
+@pytest.mark.parametrize(("factor", "cause"), [(1.0, None), (-1.0, "sign")])
+def test_function_without_forward_mode_is_compared_with_its_differences(
+    factor: float, cause: str | None
+) -> None:
+    def outside(x: Any) -> Any:
+        shape = jax.ShapeDtypeStruct(x.shape, x.dtype)
+        return jax.pure_callback(np.sin, shape, x, vmap_method="expand_dims")
+
+    def rule(p: Any, t: Any) -> Any:
+        return outside(p[0]), factor * jnp.cos(p[0]) * t[0]
+
+    report = check_jvp(outside, rule, X)
+    leaf = next(leaf for leaf in report.leaves if leaf.path == "along [0]")
+    assert leaf.cause == cause, str(report)
+    assert leaf.floor < 1e-2
+    assert any("differences of the function" in note for note in report.notes)
 
 
 def test_errors_say_what_to_do() -> None:

@@ -284,7 +284,7 @@ PLANTS: dict[str, Plant] = {
     "second of jvp": Plant(forward(stopped_jvp), SECOND, "zero"),
     "jit": Plant(
         reverse(bwd=lambda r, u: scaled(bwd(r, u), factor_in("pjit.py"))),
-        {"jit"},
+        {"jit", "vjp", "vjp of vjp", "jvp of vjp"},  # gradients are checked compiled
         "scale",
     ),
     "checkpoint": Plant(

@@ -126,7 +126,7 @@ def run(program: Program, inputs: Sequence[Any], rounding: Rounding) -> list[Any
       inputs: the values of its constants, and then of its arguments.
       rounding: of the results.
     """
-    names = [*program.constvars, *program.invars]
+    names: list[Any] = [*program.constvars, *program.invars]
     known: dict[Any, Any] = {
         name: widened(value) for name, value in zip(names, inputs, strict=True)
     }

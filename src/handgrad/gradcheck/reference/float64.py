@@ -159,8 +159,7 @@ class Evaluated(NamedTuple):
 def differentiate(point: Point) -> Evaluated:
     """Autodiff of the loss with respect to the floating leaves, in their own dtype."""
     traced = point.traced_gradient
-    dtype = traced.program.jaxpr.outvars[0].aval.dtype
-    return Evaluated.of(traced.as_written(point.split.values), dtype)
+    return Evaluated.of(traced.as_written(point.split.values), traced.dtype)
 
 
 def differentiate_wide(point: Point) -> Evaluated:

@@ -72,6 +72,12 @@ class Traced(NamedTuple):
     consts: list[Any]
     mode: str = "reverse"
 
+    @property
+    def dtype(self) -> np.dtype:
+        """Of the first result."""
+        first: Any = self.program.jaxpr.outvars[0].aval
+        return np.dtype(first.dtype)
+
     def as_written(
         self, values: Sequence[Any], consts: Sequence[Any] | None = None
     ) -> list[np.ndarray]:

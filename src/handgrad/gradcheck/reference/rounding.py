@@ -56,9 +56,9 @@ class Neighbour:
         if not is_differentiable(leaf):
             return leaf
         exact = to_numpy(leaf)
-        moved = self._moved(exact.real, leaf)
+        moved = self._moved(np.real(exact), leaf)
         if np.iscomplexobj(exact):
-            moved = moved + 1j * self._moved(exact.imag, leaf)
+            moved = moved + 1j * self._moved(np.imag(exact), leaf)
         return like(moved, leaf)
 
     def _moved(self, exact: np.ndarray, leaf: Any) -> np.ndarray:
@@ -72,13 +72,12 @@ class Neighbour:
 def probes(point: Point) -> list[Evaluated]:
     """Autodiff in the working dtype at `PROBES` points beside the point."""
     traced = point.traced_gradient
-    dtype = traced.program.jaxpr.outvars[0].aval.dtype
     found = []
     for seed in range(PROBES):
         beside = Neighbour(seed, SELDOM)
         values = [beside.of(leaf) for leaf in point.split.values]
         consts = [_beside(beside, leaf) for leaf in traced.consts]
-        found.append(Evaluated.of(traced.as_written(values, consts), dtype))
+        found.append(Evaluated.of(traced.as_written(values, consts), traced.dtype))
     return found
 
 

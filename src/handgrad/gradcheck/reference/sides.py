@@ -91,5 +91,5 @@ def _extrapolated(
 def turns(values: np.ndarray) -> Sequence[tuple[complex, np.ndarray]]:
     """(v, dJ/dv) for the parts of a gradient in JAX's convention: real, imaginary."""
     if np.iscomplexobj(values):
-        return ((1, values.real), (1j, -values.imag))
+        return ((1, np.real(values)), (1j, -np.imag(values)))
     return ((1, values),)

@@ -21,6 +21,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
+from handgrad.gradcheck.reference.dtypes import unit_of
 from handgrad.gradcheck.reference.float64 import (
     Evaluated,
     Point,
@@ -28,8 +29,9 @@ from handgrad.gradcheck.reference.float64 import (
     like,
     widen,
 )
+from handgrad.gradcheck.reference.program import dtypes
 from handgrad.gradcheck.reference.rounding import noise_of_loss
-from handgrad.gradcheck.reference.tolerance import largest
+from handgrad.gradcheck.reference.tolerance import SHARED, largest
 from handgrad.gradcheck.reference.truth import Reference
 from handgrad.gradcheck.trees import to_numpy
 
@@ -67,12 +69,15 @@ class Line(NamedTuple):
       truth: J and its gradient, as in the reference.
       theta: the point.
       lost: how far rounding moves J.
+      constants: how far the constants of its gradient may be rounded: a derivative
+        that JAX writes with 1/5 in it has the 1/5 of the dtype of the program.
     """
 
     objective: Objective
     truth: Evaluated
     theta: Sequence[np.ndarray]
     lost: float
+    constants: float = 0.0
 
     def contradicts(self, direction: Sequence[np.ndarray]) -> tuple[bool, bool]:
         """(whether the loss contradicts its gradient, whether it has a kink)."""
@@ -104,7 +109,8 @@ class Line(NamedTuple):
 
         values = np.array([ahead, behind, near_ahead, near_behind])
         lost = max(MARGIN * self.lost, ROUNDINGS * unit * largest(values)) / h
-        tolerance = MARGIN * error + lost + float(np.sqrt(unit)) * size
+        share = max(float(np.sqrt(unit)), self.constants)
+        tolerance = MARGIN * error + lost + share * size
         kink = near_bend > max(LASTING * bend, lost + SLIGHT * size)
         return Slope(measured, tolerance, kink)
 
@@ -131,7 +137,16 @@ def line_at(point: Point, reference: Reference) -> Line:
     def objective(values: Sequence[np.ndarray]) -> float:
         return float(traced.in_float64(values)[0])
 
-    return Line(objective, truth, theta, lost)
+    return Line(objective, truth, theta, lost, _constants(point))
+
+
+def _constants(point: Point) -> float:
+    """`SHARED` units of the narrowest dtype in the program of the gradient."""
+    try:
+        kinds = dtypes(point.traced_gradient.program)
+    except Exception:  # there is none
+        return 0.0
+    return SHARED * max(map(unit_of, kinds), default=0.0)
 
 
 def _narrow(point: Point) -> Objective:

@@ -84,7 +84,7 @@ def _otherwise(point: Point, why: Exception) -> Reference:
         return _by_steps(point, why)
     except Exception:  # there is none at all, or the loss cannot be run
         here, wide = undifferentiated(point)
-        notes = [_NONE.format(_first_line(why))]
+        notes = [_NONE.format(first_line(why))]
         found = _reference(point, here, [here], notes, wide=wide)
         return found._replace(unknown=True)
 
@@ -126,7 +126,7 @@ def _by_steps(point: Point, why: Exception) -> Reference:
     """The reference where the loss cannot be traced: it looks at numbers."""
     found = [differentiate_by_steps(point), *probes_by_steps(point)]
     truth, notes = _truth(point, found)
-    notes = [_UNTRACED.format(_first_line(why)), *notes]
+    notes = [_UNTRACED.format(first_line(why)), *notes]
     return _reference(point, truth, found, notes, wide=truth is not found[0])
 
 
@@ -148,7 +148,8 @@ def _reference(
     return Reference(truth, found, floors, str(truth.dtype), wide, notes)
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """What an exception is, and how it begins."""
     first = str(error).strip().splitlines()[:1]
     return f"{type(error).__name__}: {''.join(first)[:120]}"
 
@@ -161,7 +162,7 @@ def _truth(point: Point, found: list[Evaluated]) -> tuple[Evaluated, list[str]]:
     except Exception as error:  # whatever the loss of a user may raise
         return found[0], [
             "the loss does not run in float64, so the reference is jax.grad in the "
-            f"working dtype ({_first_line(error)})."
+            f"working dtype ({first_line(error)})."
         ]
     if another_function(truth, found):
         return found[0], [

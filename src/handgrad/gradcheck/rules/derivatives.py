@@ -12,8 +12,7 @@ from handgrad.gradcheck.check import Check
 from handgrad.gradcheck.directions import generator, inner, normal
 from handgrad.gradcheck.gradients import check_gradients
 from handgrad.gradcheck.jvp import check_jvp, put
-from handgrad.gradcheck.points import Basis, examine
-from handgrad.gradcheck.reference.audit import Audit
+from handgrad.gradcheck.points import examine
 from handgrad.gradcheck.report.report import Report
 from handgrad.gradcheck.rules.agreement import Findings
 from handgrad.gradcheck.rules.measure import whole
@@ -95,7 +94,7 @@ def value_row(subject: Subject, name: str, forward: Callable[..., Leaves]) -> Ro
         return list(forward(*fresh(values)))
 
     check = Check(subject.value_point, gradient)
-    report = examine(check, Basis(subject.value_reference, Audit()))
+    report = examine(check, subject.value_basis)
     names = subject.outputs
     leaves = tuple(
         replace(

@@ -166,4 +166,9 @@ def _by_jax(equation: Any) -> bool:
     """Whether a rule is one that JAX ships, by the file of its function."""
     program = equation.params["call_jaxpr"]
     program = program.jaxpr if isinstance(program, core.ClosedJaxpr) else program
-    return _JAX in str(program.debug_info.func_src_info)
+    return in_jax(str(program.debug_info.func_src_info))
+
+
+def in_jax(place: str) -> bool:
+    """Whether a file, or a place in one, is JAX's own."""
+    return _JAX in place

@@ -14,7 +14,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from handgrad.gradcheck.directions import generator, inner, normal, real_parts, sized
+from handgrad.gradcheck.points import Basis
+from handgrad.gradcheck.reference.audit import Audit
 from handgrad.gradcheck.reference.float64 import Point
+from handgrad.gradcheck.reference.slope import line_at
 from handgrad.gradcheck.reference.tolerance import Floor, largest, rms
 from handgrad.gradcheck.reference.truth import Reference, reference_at
 from handgrad.gradcheck.trees import Split, is_floating, split, to_numpy
@@ -138,6 +141,12 @@ class Subject:
     def value_reference(self) -> Reference:
         """The output in float64, and what rounding may do to it."""
         return reference_at(self.value_point)
+
+    @cached_property
+    def value_basis(self) -> Basis:
+        """The same, for any output to be compared with: it is linear in u."""
+        reference = self.value_reference
+        return Basis(reference, Audit(), line_at(self.value_point, reference))
 
     @cached_property
     def floors(self) -> dict[str, list[tuple[Floor, np.ndarray]] | None]:
