@@ -9,7 +9,13 @@ import numpy as np
 import pytest
 from load_script import SCRIPTS, load_script
 
-PARTS = {"common", "byproduct_jobs", "scoreboard_rivals", "scoreboard_summary"}
+PARTS = {
+    "common",
+    "byproduct_jobs",
+    "false_alarm_losses",
+    "scoreboard_rivals",
+    "scoreboard_summary",
+}
 COMMANDS = [
     str(path.relative_to(SCRIPTS).with_suffix(""))
     for folder in (SCRIPTS, SCRIPTS / "benchmarks", SCRIPTS / "research")

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from handgrad.gradcheck.randomness import seeds_of, stream
 from handgrad.gradcheck.reference.tolerance import largest, rms
 from handgrad.gradcheck.trees import (
     Tree,
@@ -19,9 +20,6 @@ from handgrad.gradcheck.trees import (
     is_floating,
     to_numpy,
 )
-
-STREAM = 0x6861_6E64
-"""Starts every seed, so that no caller's own numbers are drawn from the same stream."""
 
 
 class Complex(NamedTuple):
@@ -33,10 +31,7 @@ class Complex(NamedTuple):
 
 def generator(key: jax.Array | None, use: int) -> np.random.Generator:
     """Random numbers of a key (default: of key 0), another stream for every use."""
-    words = (
-        [0, 0] if key is None else np.asarray(jax.random.key_data(key)).ravel().tolist()
-    )
-    return np.random.default_rng([STREAM, use, *words])
+    return stream("direction", use, *seeds_of(key))
 
 
 def real_parts(output: Tree) -> Tree:

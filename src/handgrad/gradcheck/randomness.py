@@ -15,7 +15,9 @@ def stream(purpose: str, *seeds: int) -> np.random.Generator:
 
 
 def seeds_of(key: Any) -> tuple[int, ...]:
-    """The numbers in a JAX key, typed or not, as seeds for `stream`."""
+    """The numbers in a JAX key, typed or not, as seeds for `stream`; None is key 0."""
+    if key is None:
+        return (0, 0)
     typed = jax.numpy.issubdtype(key.dtype, jax.dtypes.prng_key)
     return tuple(
         np.asarray(jax.random.key_data(key) if typed else key).ravel().tolist()

@@ -61,7 +61,7 @@ def check_vjp(
       >>> report.leaves[0].cause
       'sign'
     """
-    seeds = (0, 0) if key is None else seeds_of(key)
+    seeds = seeds_of(key)
     fixed = _positions(nondiff_argnums, len(primals))
     moving = tuple(i for i in range(len(primals)) if i not in fixed)
     params = tuple(primals[i] for i in moving)

@@ -56,7 +56,7 @@ def lacks(error: Exception) -> bool:
 
 
 def _asserted_by_jax(error: Exception) -> bool:
-    """Whether an assertion of JAX's own failed: so a kernel says it has no such rule."""
+    """Whether JAX itself failed: so a kernel says that it has no such rule."""
     frames = list(traceback.walk_tb(error.__traceback__))
     mine = bool(frames) and in_jax(frames[-1][0].f_code.co_filename)
     return mine and isinstance(error, AssertionError)
