@@ -1,12 +1,11 @@
 """docs/kernels.md does what it says, and docs/found.md names what the script runs."""
 
-import contextlib
-import io
 import re
 from pathlib import Path
 
 import pytest
 from load_script import load_script
+from pages import printed_by
 
 DOCS = Path(__file__).parents[2] / "docs"
 BLOCK = re.compile(
@@ -17,10 +16,8 @@ BLOCK = re.compile(
 def test_page_for_kernels_prints_what_stands_below_its_code() -> None:
     space: dict[str, object] = {"__name__": "kernels"}
     for code, expected in BLOCK.findall((DOCS / "kernels.md").read_text("utf-8")):
-        stdout = io.StringIO()
-        with contextlib.redirect_stdout(stdout):
-            exec(compile(code, "kernels.md", "exec"), space)
-        assert verdicts(stdout.getvalue()) == verdicts(expected), code
+        printed = printed_by(code, "kernels.md", space)
+        assert verdicts(printed) == verdicts(expected), code
 
 
 def verdicts(printed: str) -> str:
