@@ -61,8 +61,8 @@ def _compilations() -> Iterator[list[str]]:
     """The names of the programs that are compiled."""
     found: list[str] = []
 
-    def note(event: str, seconds: float, **details: Any) -> None:
-        del seconds
+    def note(event: str, duration_secs: float, **details: str | int) -> None:
+        del duration_secs
         if event.endswith("backend_compile_duration"):
             found.append(str(details.get("fun_name")))
 

@@ -33,6 +33,19 @@ def test_wrong_form_of_a_leaf(change: Any, text: str) -> None:
     assert leaf_of(report, WEIGHT).verdict == "right"
 
 
+@pytest.mark.parametrize("dtype", ["int32", "float16", "bfloat16"])
+@pytest.mark.parametrize(
+    ("factor", "cause"), [(1, "structure"), (-1, "sign"), (2, "scale"), (0, "zero")]
+)
+def test_wrong_dtype_hides_nothing_else(factor: float, cause: str, dtype: str) -> None:
+    w = jnp.arange(2.0, 18.0) + 0.4
+    report = check_gradients(
+        lambda w: jnp.sum(w * w) / 2, lambda w: (factor * w).astype(dtype), w
+    )
+    assert report.leaves[0].cause == cause
+    assert f"float32, got {dtype}" in report.leaves[0].explanation
+
+
 def test_sum_too_many_is_told_with_the_shape() -> None:
     report = check(spoiled(bias=lambda g: jnp.sum(g * jnp.arange(1.0, 5.0))))
     assert causes(report) == {BIAS: "structure"}

@@ -47,7 +47,7 @@ class Check(NamedTuple):
       strict: whether a convention at a kink other than that of autodiff is wrong.
       product: whether the gradient is a vector-Jacobian product, so that no argument
         is a batch, a class or a penalty.
-      related: gives other arrays that play a part, by name, such as the output.
+      related: params -> other arrays that play a part, by name, such as the output.
     """
 
     point: Point
@@ -57,7 +57,7 @@ class Check(NamedTuple):
     accuracy: float = 0.0
     strict: bool = False
     product: bool = False
-    related: Callable[[], Mapping[str, Any]] | None = None
+    related: Callable[[Any], Mapping[str, Any]] | None = None
 
 
 def move(check: Check, key: jax.Array) -> Check:

@@ -5,6 +5,7 @@ from functools import cached_property
 
 import numpy as np
 
+from handgrad.gradcheck.reference.dtypes import is_inexact, unit_of
 from handgrad.gradcheck.reference.float64 import Point
 from handgrad.gradcheck.reference.tolerance import (
     STRICT,
@@ -18,6 +19,9 @@ from handgrad.gradcheck.reference.tolerance import (
 from handgrad.gradcheck.reference.truth import Reference
 from handgrad.gradcheck.structure import Aligned
 from handgrad.gradcheck.trees import dtype_of, to_numpy
+
+ROUNDINGS = 8.0
+"""How many units of a dtype that is not the parameter's a gradient may be off by it."""
 
 
 @dataclass(frozen=True)
@@ -113,6 +117,18 @@ class Comparison:
         return tuple(int(i) for i in where)
 
 
+def _cast(dtype: np.dtype | None, truth: np.ndarray) -> float:
+    """How far a gradient may be off by a wrong dtype alone, relative to its norm.
+
+    By `ROUNDINGS` of them; by 1, absolute, where it came in integers.
+    """
+    if dtype is None:
+        return 0.0
+    if is_inexact(dtype):
+        return ROUNDINGS * unit_of(dtype)
+    return 1 / rms(truth) if truth.any() else 0.0
+
+
 def ratio(figure: float, limit: float) -> float:
     """A figure in units of its limit, which may be 0."""
     if figure == 0:
@@ -141,8 +157,9 @@ def compare(
     ):
         if path in aligned.values:
             theta = finite(to_numpy(parameter))
-            if accuracy:
-                floor = floor.loosened(accuracy, truth, theta)
+            off = accuracy + _cast(aligned.dtypes.get(path), truth)
+            if off:
+                floor = floor.loosened(off, truth, theta)
             found[path] = Comparison(
                 path=path,
                 parameter=theta,

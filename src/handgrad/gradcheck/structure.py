@@ -34,6 +34,7 @@ class Aligned:
       extra: the same for paths that the parameters do not have.
       general: what is wrong with the tree as a whole.
       omitted: why a leaf has no gradient where none need be, by path.
+      dtypes: that of a leaf which has another than the parameter, by path.
     """
 
     values: dict[str, np.ndarray] = field(default_factory=dict)
@@ -41,6 +42,7 @@ class Aligned:
     extra: dict[str, str] = field(default_factory=dict)
     general: list[str] = field(default_factory=list)
     omitted: dict[str, str] = field(default_factory=dict)
+    dtypes: dict[str, np.dtype] = field(default_factory=dict)
 
 
 def evaluate(gradient: Callable[..., Any], point: Point) -> tuple[Any | None, Aligned]:
@@ -159,6 +161,7 @@ def _align_leaf(aligned: Aligned, path: str, parameter: Any, leaf: Any) -> None:
         aligned.findings[path] = (
             f"The dtype must be that of the parameter, {dtype}, got {given}. Cast it."
         )
+        aligned.dtypes[path] = given
 
 
 def _compare_nodes(aligned: Aligned, split: Split, tree: Tree) -> None:

@@ -77,10 +77,11 @@ def check_vjp(
         cotangents = bwd(*(primals[i] for i in fixed), residuals, cotangent.match(u))
         return cotangent.inner(u, output), _full(cotangents, params)
 
-    def related() -> dict[str, Any]:
-        outputs = jax.tree.leaves(function(*primals))
+    def related(params: tuple[Any, ...]) -> dict[str, Any]:
+        inputs = _put(primals, moving, params)
+        outputs = jax.tree.leaves(function(*inputs))
         found = {_named("output", i, outputs): x for i, x in enumerate(outputs)}
-        inputs = jax.tree.leaves(primals)
+        inputs = jax.tree.leaves(inputs)
         arrays = {f"primal leaf {i}": x for i, x in enumerate(inputs) if is_array(x)}
         return found | arrays
 

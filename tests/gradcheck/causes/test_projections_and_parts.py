@@ -11,6 +11,7 @@ from gradcheck.cases import comparison, explained
 from handgrad import check_gradients, check_vjp
 from handgrad.gradcheck.causes.entries import apart
 from handgrad.gradcheck.causes.parts import (
+    averaged,
     overwritten,
     reduced,
     scale_of_part,
@@ -78,6 +79,31 @@ def test_rows_that_are_written_twice(index: list[int]) -> None:
     assert explained(overwritten, comparison("w", 2 * truth, truth), args=args) == {}
 
 
+INDEX = jnp.asarray([3, 1, 4, 1, 5, 1])
+OFTEN = np.bincount(INDEX, minlength=7)
+
+
+def test_rows_that_are_divided_by_how_often_they_are_named() -> None:
+    truth = np.random.default_rng(8).standard_normal((7, 3)) * (OFTEN > 0)[:, None]
+    leaf = comparison("w", truth / np.maximum(OFTEN, 1)[:, None], truth)
+    (text,) = explained(averaged, leaf, args=(INDEX,)).values()
+    assert "divided by how often" in text
+    assert explained(overwritten, leaf, args=(INDEX,)) == {}
+    halved = comparison("w", np.where(OFTEN[:, None] > 1, truth / 2, truth), truth)
+    assert explained(averaged, halved, args=(INDEX,)) == {}
+    assert explained(overwritten, halved, args=(INDEX,)) == {}
+    vector = comparison("v", truth[:, 0] / np.maximum(OFTEN, 1), truth[:, 0])
+    assert list(explained(averaged, vector, args=(INDEX,))) == ["v"]
+    assert explained(averaged, comparison("s", 1.0, np.array(2.0)), args=(INDEX,)) == {}
+
+
+def test_leaf_without_repeated_rows_is_neither_averaged_nor_overwritten() -> None:
+    truth = np.random.default_rng(9).standard_normal((7, 3))
+    once, other = jnp.arange(5), comparison("w", truth + np.eye(7, 3), truth)
+    assert explained(overwritten, other, args=(once,)) == {}
+    assert explained(averaged, other, args=(once,)) == {}
+
+
 def test_gradient_where_the_true_one_is_zero() -> None:
     leaf = comparison("w", np.ones(4), np.zeros(4))
     assert "straight-through" in explained(straight_through, leaf)["w"]
@@ -110,6 +136,87 @@ def test_forgotten_part_of_a_norm_is_a_projection(dtype: str, forgotten: str) ->
         x = jnp.asarray(np.random.default_rng(seed).standard_normal(shape), dtype)
         report = check_vjp(lambda x: layer_norm(x)[0], fwd, bwd, x)
         assert report.leaves[0].cause == "projection", str(report)
+
+
+def rows_of(rule: str, u: jax.Array, y: jax.Array) -> jax.Array:
+    """What a wrong rule has too much in every row."""
+    return {
+        "ones": jnp.sum(u, -1, keepdims=True) * jnp.ones_like(y),
+        "constant": jnp.full_like(y, 0.3),
+        "output": jnp.sum(u, -1, keepdims=True) * y,
+        "other": jnp.sum(u, -1, keepdims=True) * y**3,
+    }[rule]
+
+
+@pytest.mark.parametrize(
+    ("rule", "along"),
+    [("ones", "the ones"), ("constant", ""), ("output", "the output"), ("other", "")],
+)
+def test_part_along_the_rows_of_a_softmax(rule: str, along: str) -> None:
+    """The truth has no part along the ones; yet a constant is no projection."""
+    x = jnp.asarray(np.random.default_rng(2).standard_normal((6, 9)), jnp.float32)
+
+    def bwd(y: jax.Array, u: jax.Array) -> tuple[jax.Array]:
+        right = y * (u - jnp.sum(y * u, -1, keepdims=True))
+        return (right + rows_of(rule, u, y),)
+
+    report = check_vjp(jax.nn.softmax, lambda x: (jax.nn.softmax(x),) * 2, bwd, x)
+    (leaf,) = report.leaves
+    assert leaf.cause == ("projection" if along else "unknown"), str(report)
+    assert f"in every row along {along}" in leaf.explanation or not along
+
+
+def test_part_along_the_ones_of_what_has_one_is_no_projection() -> None:
+    x = jnp.asarray(np.random.default_rng(2).standard_normal((6, 9)), jnp.float32)
+
+    def bwd(x: jax.Array, u: jax.Array) -> tuple[jax.Array]:
+        return (u * jnp.cos(x) + jnp.sum(u, -1, keepdims=True),)
+
+    report = check_vjp(jnp.sin, lambda x: (jnp.sin(x), x), bwd, x)
+    assert report.leaves[0].cause == "unknown", str(report)
+
+
+@pytest.mark.parametrize("trials", [1, 3])
+def test_part_along_the_mean_of_a_vector(trials: int) -> None:
+    x = jnp.asarray(np.random.default_rng(2).standard_normal(9), jnp.float32)
+    report = check_vjp(
+        lambda x: x - jnp.mean(x),
+        lambda x: (x - jnp.mean(x), None),
+        lambda _, u: (u,),
+        x,
+        trials=trials,
+    )
+    assert report.leaves[0].cause == "projection", str(report)
+    assert "along the ones" in report.leaves[0].explanation
+
+
+def test_output_is_that_of_the_point() -> None:
+    """The rule fails at the second of two points, which lies beside the first."""
+    x = jnp.asarray(np.random.default_rng(2).standard_normal((6, 9)), jnp.float32)
+    first = jnp.asarray(x)
+
+    def bwd(residuals: Any, u: jax.Array) -> tuple[jax.Array]:
+        x, y = residuals
+        right = y * (u - jnp.sum(y * u, -1, keepdims=True))
+        return (right + jnp.any(x != first) * rows_of("output", u, y),)
+
+    def fwd(x: jax.Array) -> Any:
+        return jax.nn.softmax(x), (x, jax.nn.softmax(x))
+
+    report = check_vjp(jax.nn.softmax, fwd, bwd, x, trials=2)
+    assert report.leaves[0].cause == "projection", str(report)
+
+
+def test_part_along_an_argument_of_the_loss() -> None:
+    rng = np.random.default_rng(4)
+    w, anchor = (jnp.asarray(rng.standard_normal((5, 4)), jnp.float32) for _ in "wa")
+    report = check_gradients(
+        lambda w, anchor: jnp.sum(jnp.sin(w)) + 0 * jnp.sum(anchor),
+        lambda w, anchor: jnp.cos(w) - 0.1 * anchor,
+        *(w, anchor),
+    )
+    assert report.leaves[0].cause == "projection"
+    assert "lies along argument leaf 0" in report.leaves[0].explanation
 
 
 def test_product_has_no_weight_decay() -> None:

@@ -250,7 +250,9 @@ def test_rounding_at_random_is_to_one_of_the_two_numbers_beside(dtype: str) -> N
     exact = np.concatenate([generator.standard_normal(4000), np.arange(8.0), [-np.inf]])
     bits = generator.integers(0, 2**64 - 1, exact.size, np.uint64)
     with jax.enable_x64(True):
-        found = np.asarray(to_dtype(jnp.asarray(exact), jnp.asarray(bits), jnp.dtype(dtype)))
+        found = np.asarray(
+            to_dtype(jnp.asarray(exact), jnp.asarray(bits), jnp.dtype(dtype))
+        )
         held = np.asarray(jnp.asarray(found).astype(dtype).astype(jnp.float64))
     np.testing.assert_array_equal(found, held)
     np.testing.assert_array_equal(found[4000:], exact[4000:])

@@ -6,6 +6,8 @@ about it and must then hold on the others; a leaf of few entries cannot confirm 
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import jax
@@ -75,7 +77,8 @@ class Claim(NamedTuple):
         return cls(cause, dict.fromkeys(paths, explanation))
 
 
-class Mismatch(NamedTuple):
+@dataclass(frozen=True)
+class Mismatch:
     """A wrong gradient: everything a hypothesis may look at.
 
     Attributes:
@@ -88,7 +91,7 @@ class Mismatch(NamedTuple):
     leaves: Mapping[str, Comparison]
     wrong: Sequence[str]
 
-    @property
+    @cached_property
     def others(self) -> Mapping[str, np.ndarray]:
         """The other arrays that play a part, by a name for people, in 64 bits.
 
@@ -102,7 +105,8 @@ class Mismatch(NamedTuple):
             if is_array(leaf) and not jnp.issubdtype(leaf.dtype, jax.dtypes.extended)
         }
         try:
-            more = self.check.related() if self.check.related else {}
+            related, params = self.check.related, self.check.point.params
+            more = related(params) if related else {}
         except Exception:  # it does not run at this point
             more = {}
         return {**{name: _exact(value) for name, value in more.items()}, **found}
@@ -129,19 +133,24 @@ def explains_most(leaf: Comparison, prediction: np.ndarray) -> bool:
 
 
 def fitted(
-    mismatch: Mismatch, direction: Callable[[Comparison], np.ndarray]
-) -> list[tuple[float, list[str]]]:
+    mismatch: Mismatch,
+    direction: Callable[[Comparison], np.ndarray],
+    *,
+    turned: bool = False,
+) -> list[tuple[Any, list[str]]]:
     """All (t, paths) for which candidate = truth + t direction holds on the paths.
 
-    t is fitted on the largest leaf not yet explained, and tried on all the others.
+    t is fitted on the largest leaf not yet explained, and tried on all the others. It
+    is real, or complex on complex leaves if it may be ``turned``.
     """
-    found: list[tuple[float, list[str]]] = []
+    found: list[tuple[Any, list[str]]] = []
     # mutants: ~n orders as -n
     for leaf in sorted(mismatch.unexplained, key=lambda leaf: -leaf.truth.size):
         known = any(leaf.path in paths for _, paths in found)
         if leaf.truth.size < CONFIRMED or known:
             continue
         t = projection(leaf.residual, direction(leaf))
+        t = t if turned else t.real
         if not np.isfinite(t):
             continue
         paths = mismatch.explained(lambda leaf, t=t: leaf.truth + t * direction(leaf))

@@ -23,7 +23,6 @@ from handgrad.gradcheck.causes.projections import projection_left
 from handgrad.gradcheck.causes.samples import samples_dropped
 from handgrad.gradcheck.check import Check
 from handgrad.gradcheck.comparison import Comparison
-from handgrad.gradcheck.reference.tolerance import rms
 from handgrad.gradcheck.structure import Aligned
 
 Hypothesis = Callable[[Mismatch], Iterator[Claim]]
@@ -42,6 +41,7 @@ STAGES: tuple[tuple[Hypothesis, ...], ...] = (
         parts.reduced,
         entries.permuted,
         factors.free_scale,
+        parts.averaged,
         parts.overwritten,
         parts.scale_of_part,
         factors.weight_decay,
@@ -57,10 +57,6 @@ OF_A_PRODUCT: tuple[tuple[Hypothesis, ...], ...] = (
     (projection_left,),
 )
 """The stages for a vector-Jacobian product, which has no samples and no targets."""
-
-
-ROUGHLY = 0.02
-"""The relative error that a gradient of another dtype may have by that alone."""
 
 
 def diagnose(
@@ -95,24 +91,24 @@ def diagnose(
         for path in wrong
         if path not in found and (path not in shapes or not _misshapen(leaves, path))
     }
+    known = {**found, **unknown}
     both = {
-        path: _with_form(leaves[path], {**found, **unknown}.get(path), form[path])
-        for path in form
+        path: _with_form(known[path], text)
+        for path, text in aligned.findings.items()
         if path in wrong and not _misshapen(leaves, path)
     }
     notes = [] if check.product else _position(leaves, wrong)
     return {**found, **shapes, **unknown, **both}, notes
 
 
-def _with_form(leaf: Comparison, found: Finding | None, form: Finding) -> Finding:
-    """What is wrong with the numbers, and the dtype too; the dtype alone if it is that.
+def _with_form(found: Finding, form: str) -> Finding:
+    """What is wrong with the numbers, and the dtype too; the dtype if nothing else.
 
     Another dtype makes numbers wrong by itself.
     """
-    coarse = found is None or found.cause in ("low_precision", "unknown")
-    if coarse or rms(leaf.residual) <= ROUGHLY * rms(leaf.truth):
-        return form
-    return Finding(found.cause, f"{found.explanation} {form.explanation}")
+    if found.cause in ("low_precision", "unknown"):
+        return Finding("structure", form)
+    return Finding(found.cause, f"{found.explanation} {form}")
 
 
 def explain(

@@ -15,6 +15,9 @@ from handgrad.gradcheck.reference.tolerance import rms
 DISTANT = 0.5
 """How far entries in wrong places are off, at least, relative to their size."""
 
+CHANCE = 0.05
+"""Or how many entries may stand where they do by chance."""
+
 
 def nonfinite(mismatch: Mismatch) -> Iterator[Claim]:
     """NaN or infinity; the other entries may be right or not."""
@@ -93,11 +96,9 @@ def one_entry(mismatch: Mismatch) -> Iterator[Claim]:
 
 def apart(given: complex, must: complex) -> str:
     """Both numbers, to as many digits as tell them apart."""
-    for digits in range(6, 18):
-        texts = f"{given:.{digits}g}", f"{must:.{digits}g}"
-        if texts[0] != texts[1]:
-            break
-    return f"{texts[0]} where {texts[1]}"
+    pairs = ((f"{given:.{n}g}", f"{must:.{n}g}") for n in range(6, 18))
+    first, second = next((a, b) for a, b in pairs if a != b)
+    return f"{first} where {second}"
 
 
 def transposed(mismatch: Mismatch) -> Iterator[Claim]:
@@ -194,15 +195,30 @@ def _same_entries(leaf: Comparison) -> bool:
 
 
 def _far(leaf: Comparison, prediction: np.ndarray) -> bool:
-    """Whether entries moved as far as entries in other places do.
+    """Whether entries moved as far as entries in other places do, or not by chance.
 
-    Any small error looks like an exchange of neighbours in size.
+    Any small error looks like an exchange of neighbours in size where these are dense.
     """
     if prediction.shape != leaf.truth.shape:
         return False
     moved = np.abs(prediction - leaf.truth) > leaf.floor.worst
+    if not moved.any():
+        return False
     far, size = (prediction - leaf.truth)[moved], leaf.truth[moved]
-    return bool(moved.any()) and rms(far) >= DISTANT * rms(size)
+    return rms(far) >= DISTANT * rms(size) or _matches(leaf, far, size) <= CHANCE
+
+
+def _matches(leaf: Comparison, far: np.ndarray, size: np.ndarray) -> float:
+    """How many entries an error as large as ``far`` meets by chance, up to rounding.
+
+    Those in reach of ``size``, times the share of the reach that rounding covers.
+    """
+    if np.iscomplexobj(far):
+        return np.inf
+    ordered, reach = np.sort(leaf.truth, axis=None), np.abs(far)
+    first = np.searchsorted(ordered, size - reach, "left")
+    last = np.searchsorted(ordered, size + reach, "right")
+    return float(np.mean((last - first - 1) * leaf.floor.worst / reach))
 
 
 def where_wrong(leaf: Comparison) -> str:

@@ -92,7 +92,10 @@ def _of_samples(mismatch: Mismatch) -> Iterator[tuple[float, str]]:
 
 def free_scale(mismatch: Mismatch) -> Iterator[Claim]:
     """Any factor."""
-    for t, paths in fitted(mismatch, lambda s: s.truth):
+    found = fitted(mismatch, lambda s: s.truth)
+    if any(np.iscomplexobj(leaf.truth) for leaf in mismatch.unexplained):
+        found += fitted(mismatch, lambda s: s.truth, turned=True)
+    for t, paths in found:
         text = f"{1 + t:.6g} times the gradient, everywhere in the leaf."
         yield Claim.same("scale", paths, text)
 
@@ -117,6 +120,6 @@ def weight_decay(mismatch: Mismatch) -> Iterator[Claim]:
 
 def _signs(leaf: Comparison) -> np.ndarray:
     """The signs of the parameter; 0 if all are alike, and no more than a constant."""
-    signs = np.sign(leaf.parameter.real)
+    signs = np.sign(np.real(leaf.parameter))
     # mutants: min is no more than max
     return signs if signs.min() < signs.max() else np.zeros_like(signs)

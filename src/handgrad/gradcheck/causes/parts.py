@@ -18,7 +18,7 @@ from handgrad.gradcheck.causes.claims import (
     listed,
 )
 from handgrad.gradcheck.comparison import Comparison
-from handgrad.gradcheck.reference.tolerance import projection, rms
+from handgrad.gradcheck.reference.tolerance import largest, projection, rms
 from handgrad.gradcheck.trees import is_array
 
 
@@ -136,13 +136,44 @@ def overwritten(mismatch: Mismatch) -> Iterator[Claim]:
             live = leaf.truth.any(axis=others)
             must = np.flatnonzero((often > 1) & live)
             once = np.flatnonzero((often == 1) & live)
-            if len(must) and len(once) and np.array_equal(wrong, must):
+            if not len(once) or not np.array_equal(wrong, must):
+                continue
+            if not _parallel(leaf, must):
                 texts[leaf.path] = (
                     f"Only {listed('row', wrong)} wrong, and just those are named more "
                     "than once by an index: what is written last wins. Add instead."
                 )
     if texts:
         yield Claim("overwritten", texts)
+
+
+def _parallel(leaf: Comparison, rows: np.ndarray) -> bool:
+    """Whether rows of the candidate are multiples of those of the truth.
+
+    One share of several is none; what is divided, or left out, is.
+    """
+    truth, given = (
+        a[rows].reshape(len(rows), -1) for a in (leaf.truth, leaf.candidate)
+    )
+    square = np.sum(np.abs(truth) ** 2, 1, keepdims=True)
+    shares = np.sum(np.conj(truth) * given, 1, keepdims=True) / square
+    return truth.shape[1] > 1 and largest(given - shares * truth) <= leaf.floor.worst
+
+
+def averaged(mismatch: Mismatch) -> Iterator[Claim]:
+    """Rows that are divided by how often an index names them."""
+    texts = {}
+    for leaf in mismatch.unexplained:
+        for often in _repeated(mismatch, len(leaf.truth) if leaf.truth.ndim else 0):
+            counts = np.maximum(often, 1).reshape(-1, *[1] * (leaf.truth.ndim - 1))
+            prediction = leaf.truth / counts
+            if leaf.explained_by(prediction) and explains_most(leaf, prediction):
+                texts[leaf.path] = (
+                    "Each row is divided by how often an index names it: a mean where "
+                    "a sum must be."
+                )
+    if texts:
+        yield Claim("scale", texts)
 
 
 def _repeated(mismatch: Mismatch, rows: int) -> Iterator[np.ndarray]:
@@ -153,7 +184,7 @@ def _repeated(mismatch: Mismatch, rows: int) -> Iterator[np.ndarray]:
         if not is_array(leaf) or not jnp.issubdtype(leaf.dtype, jnp.integer):
             continue
         index = np.asarray(leaf).ravel()
-        if index.size > 1 and index.min() >= -rows and index.max() < rows:
+        if rows and index.size > 1 and index.min() >= -rows and index.max() < rows:
             yield np.bincount(index % rows, minlength=rows)
 
 

@@ -77,7 +77,8 @@ def _representable(leaf: Comparison, divisors: list[float]) -> str:
 def _holds(dtype: np.dtype, values: np.ndarray, leaf: Comparison) -> np.ndarray:
     """Where a dtype holds the values, up to a rounding in the dtype of the leaf."""
     if np.iscomplexobj(values):
-        return _holds(dtype, values.real, leaf) & _holds(dtype, values.imag, leaf)
+        parts = np.real(values), np.imag(values)
+        return np.logical_and(*(_holds(dtype, part, leaf) for part in parts))
     with np.errstate(over="ignore"):
         rounded = values.astype(dtype).astype(np.float64)
     return np.abs(rounded - values) <= 2 * float(jnp.finfo(leaf.dtype).eps) * np.abs(

@@ -134,7 +134,8 @@ def run(program: Program, inputs: Sequence[Any], rounding: Rounding) -> list[Any
     def read(atom: Any) -> Any:
         if not isinstance(atom, core.Literal):
             return known[atom]
-        return widened(np.asarray(atom.val, atom.aval.dtype), exact=atom.val)
+        aval: Any = atom.aval
+        return widened(np.asarray(atom.val, aval.dtype), exact=atom.val)
 
     for equation in program.eqns:
         operands = [read(atom) for atom in equation.invars]
