@@ -44,7 +44,11 @@ def test_number_outside_of_them_is_wrong(at_zero: float, zeros: int) -> None:
 def test_strict_holds_a_gradient_to_the_convention_of_autodiff() -> None:
     v = jnp.array([1.0, 0.0, -2.0, 0.5])
     assert check_gradients(absolute, jnp.sign, v).ok
-    assert not check_gradients(absolute, jnp.sign, v, strict=True).ok
+    report = check_gradients(absolute, jnp.sign, v, strict=True)
+    assert [leaf.cause for leaf in report.wrong] == ["kink"]
+    assert "1 of 4 entries stand at a kink" in report.wrong[0].explanation
+    report = check_gradients(absolute, lambda v: -jnp.sign(v), v, strict=True)
+    assert [leaf.cause for leaf in report.wrong] != ["kink"]
 
 
 def product_over_itself(c: jax.Array) -> jax.Array:

@@ -46,6 +46,51 @@ def test_wrong_dtype_hides_nothing_else(factor: float, cause: str, dtype: str) -
     assert f"float32, got {dtype}" in report.leaves[0].explanation
 
 
+class Dense(NamedTuple):
+    """Two arrays."""
+
+    w: Any
+    b: Any
+
+
+def squares(tree: Any) -> jax.Array:
+    return sum((jnp.sum(x * x) / 2 for x in jax.tree.leaves(tree)), jnp.zeros(()))
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        (lambda p: [tuple(q) for q in p], "at [0] a Dense must stand, got a tuple"),
+        (lambda p: tuple(p), "at the top a list must stand, got a tuple"),
+        (
+            lambda p: tuple(list(q) for q in p),
+            "at the top a list must stand, got a tup",
+        ),
+    ],
+)
+def test_other_containers_are_told_in_one_line(change: Any, text: str) -> None:
+    params = [Dense(jnp.arange(1.0, 4.0), jnp.arange(2.0, 4.0) + i) for i in range(4)]
+    report = check_gradients(squares, change, params)
+    assert not report.ok
+    assert report.wrong == ()
+    (fault,) = report.faults
+    assert text in fault
+    negative = jax.tree.map(jnp.negative, params)
+    wrong = check_gradients(squares, lambda p: change(negative), params)
+    assert {leaf.cause for leaf in wrong.wrong} == {"sign"}
+
+
+def test_names_of_other_containers_must_be_those_of_the_leaves() -> None:
+    params = Dense(jnp.ones(3), jnp.ones(2))
+    same = check_gradients(squares, lambda p: {"b": p.b, "w": p.w}, params)
+    assert {leaf.cause for leaf in same.wrong} == {"structure"}
+    params = {"a": jnp.ones(3), "b": jnp.ones(2)}
+    other = check_gradients(squares, lambda p: {"a": p["a"], "c": p["b"]}, params)
+    assert {leaf.path for leaf in other.wrong} == {"['b']", "['c']"}
+    listed = check_gradients(squares, lambda p: [p["a"], p["b"]], params)
+    assert {leaf.cause for leaf in listed.wrong} == {"structure"}
+
+
 def test_sum_too_many_is_told_with_the_shape() -> None:
     report = check(spoiled(bias=lambda g: jnp.sum(g * jnp.arange(1.0, 5.0))))
     assert causes(report) == {BIAS: "structure"}

@@ -13,6 +13,30 @@ def _key(part: Any) -> Any:
     return next((getattr(part, n) for n in names if hasattr(part, n)), part)
 
 
+def alike(expected: Any, given: Any) -> bool:
+    """Whether two treedefs hold the same leaves in the same order, whatever in.
+
+    What has names on both sides, and is a dict on one, must have the same.
+    """
+    if expected.node_data() is None or given.node_data() is None:
+        return expected == given
+    named = [_names(tree) for tree in (expected, given)]
+    is_dict = dict in (expected.node_data()[0], given.node_data()[0])
+    if is_dict and named[0] != named[1]:
+        return False
+    left, right = expected.children(), given.children()
+    pairs = zip(left, right, strict=False)
+    return len(left) == len(right) and all(alike(*pair) for pair in pairs)
+
+
+def _names(tree: Any) -> list[Any] | None:
+    """The keys of a dict, or the fields of a named tuple."""
+    kind, extra = tree.node_data()
+    if issubclass(kind, dict):
+        return list(extra)
+    return list(getattr(kind, "_fields", ())) or None
+
+
 def first_difference(expected: Any, given: Any, where: str = "") -> str:
     """A phrase on the first node in which two treedefs differ.
 

@@ -35,7 +35,8 @@ class Settled(NamedTuple):
     Attributes:
       leaves: every leaf to explain, compared; with another truth where autodiff has
         none.
-      verdicts: path -> (verdict, sentence) of the leaves that are settled.
+      verdicts: path -> (verdict, sentence) of the leaves that are settled; what is
+        wrong has the cause `kink`.
       notes: on the whole.
       excused: whether no candidate depends on what is wrong with autodiff.
     """
@@ -75,8 +76,8 @@ def settle(
             continue
         if path in audit.affected:
             found, verdict = _without_autodiff(leaf, line, places[path])
-        elif leaf.wrong and not check.strict:
-            found, verdict = leaf, _at_kink(leaf, line, places[path])
+        elif leaf.wrong:
+            found, verdict = leaf, _at_kink(leaf, line, places[path], check.strict)
         else:
             continue
         leaves[path] = found
@@ -95,7 +96,9 @@ _CONVENTION = (
 )
 
 
-def _at_kink(leaf: Comparison, line: Line, place: int) -> tuple[Verdict, str] | None:
+def _at_kink(
+    leaf: Comparison, line: Line, place: int, strict: bool
+) -> tuple[Verdict, str] | None:
     """The verdict on a leaf that is wrong at kinks alone, and admitted there."""
     off = np.argwhere(np.abs(leaf.residual) > leaf.floor.worst)
     if not np.isfinite(leaf.candidate).all() or not 0 < len(off) <= MOST:
@@ -104,11 +107,13 @@ def _at_kink(leaf: Comparison, line: Line, place: int) -> tuple[Verdict, str] | 
     found = _admitted(leaf, line, place, off[order], kinks_alone=True)
     if found is None or _against(leaf, found).wrong:
         return None
-    where = f"{found.kinks} of {leaf.truth.size} entries"
-    return "convention", (
-        f"convention: {where} stand at a kink of the loss, the first at "
-        f"{list(map(int, off[0]))}, and lie between its one-sided derivatives."
+    where = (
+        f"{found.kinks} of {leaf.truth.size} entries stand at a kink of the loss, the "
+        f"first at {list(map(int, off[0]))}, and lie between its one-sided derivatives"
     )
+    if strict:
+        return "wrong", f"{where}, but jax.grad has others there."
+    return "convention", f"convention: {where}."
 
 
 def _without_autodiff(

@@ -108,6 +108,8 @@ def _leaf(
         return _wrong(leaf, finding)
     if path in settled.verdicts:
         verdict, explanation = settled.verdicts[path]
+        if verdict == "wrong":
+            return _wrong(leaf, Finding("kink", explanation))
         return replace(leaf, verdict=verdict, explanation=explanation)
     return _untested(leaf, _why(comparison, leaf)) if comparison.blind else leaf
 

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from handgrad.gradcheck.containers import first_difference, same_path
+from handgrad.gradcheck.containers import alike, first_difference, same_path
 from handgrad.gradcheck.reference.devices import copied
 from handgrad.gradcheck.reference.float64 import Point
 from handgrad.gradcheck.reference.program import trace
@@ -115,6 +115,8 @@ def align(split: Split, tree: Tree) -> Aligned:
     state = _as_state(split, tree)
     if state is not None:
         given = state
+    elif (leaves := _in_other_containers(split, tree)) is not None:
+        given = leaves
     for i, path in enumerate(split.paths):
         leaf = given.pop(path, None)
         if state is not None and leaf is None:
@@ -127,6 +129,16 @@ def align(split: Split, tree: Tree) -> Aligned:
     if not (aligned.findings or aligned.extra) and state is None:
         _compare_nodes(aligned, split, tree)
     return aligned
+
+
+def _in_other_containers(split: Split, tree: Tree) -> dict[str, Any] | None:
+    """The leaves by path, where they stand in the same order in other containers."""
+    expected = jax.tree.structure(split.merge(split.values), is_leaf=_is_none)
+    if not alike(expected, jax.tree.structure(tree, is_leaf=_is_none)):
+        return None
+    leaves = [leaf for _, leaf in _with_nones(tree)]
+    places = [path for path, _ in _with_nones(split.merge(split.values))]
+    return {name_of(p): leaf for p, leaf in zip(places, leaves, strict=True)}
 
 
 def _as_state(split: Split, tree: Tree) -> dict[str, Any] | None:

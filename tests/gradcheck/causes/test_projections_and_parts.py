@@ -60,6 +60,18 @@ def test_axis_too_many(axis: int, keep: str, how: str, of: Any) -> None:
     assert ("The shape must be" in text) == (keep != "spread")
 
 
+@pytest.mark.parametrize("of", [np.sum, np.mean])
+def test_small_error_beside_a_wide_floor_is_no_axis_too_many(of: Any) -> None:
+    """Rows that are nearly alike, as far as the floor shows."""
+    truth = np.random.default_rng(3).standard_normal((8, 400))
+    whole = np.broadcast_to(of(truth, axis=0, keepdims=True), truth.shape)
+    error = 0.011 * np.random.default_rng(4).standard_normal(truth.shape)
+    leaf = comparison("w", truth + error, truth, 0.01)
+    assert leaf.wrong
+    assert explained(reduced, leaf) == {}
+    assert list(explained(reduced, comparison("w", whole, truth, 0.01))) == ["w"]
+
+
 def test_axis_that_should_have_gone() -> None:
     given = np.random.default_rng(6).standard_normal((4, 6, 6))
     (text,) = explained(reduced, comparison("w", given, given.sum(0))).values()

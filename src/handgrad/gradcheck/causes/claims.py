@@ -40,7 +40,7 @@ CAUSES = {
     "missing_activation_derivative": "h' left out",
     "wrong_activation_derivative": "h' wrong, or of something else",
     "low_precision": "computed in a narrower dtype",
-    "kink": "at a kink, and none of its one-sided derivatives nor between them",
+    "kink": "at a kink, and not one of its derivatives, or not that of jax.grad",
     "straight_through": "a gradient where the true one is zero",
     "unknown": "wrong, in a way that the numbers do not tell",
 }

@@ -18,7 +18,7 @@ from handgrad.gradcheck.causes.claims import (
     listed,
 )
 from handgrad.gradcheck.comparison import Comparison
-from handgrad.gradcheck.reference.tolerance import largest, projection, rms
+from handgrad.gradcheck.reference.tolerance import STRICT, largest, projection, rms
 from handgrad.gradcheck.trees import is_array
 
 
@@ -89,7 +89,9 @@ def _reduced(leaf: Comparison) -> str:
                 continue
             spread = given if given.ndim == truth.ndim else np.expand_dims(given, axis)
             expected = np.broadcast_to(whole, truth.shape)
-            if _same(leaf, np.broadcast_to(spread, truth.shape), expected):
+            wider = np.sqrt(truth.shape[axis]) if of is np.sum else 1.0
+            filled = np.broadcast_to(spread, truth.shape)
+            if _same(leaf, filled, expected, wider) and not _slight(leaf, expected):
                 shape = "" if given.shape == truth.shape else _must(leaf)
                 return (
                     f"{how.capitalize()} over axis {axis}, of {truth.shape[axis]}, "
@@ -116,11 +118,18 @@ def _must(leaf: Comparison) -> str:
     return f" The shape must be {leaf.truth.shape}, got {leaf.candidate.shape}."
 
 
-def _same(leaf: Comparison, given: np.ndarray, expected: np.ndarray) -> bool:
+def _same(
+    leaf: Comparison, given: np.ndarray, expected: np.ndarray, wider: float = 1.0
+) -> bool:
+    """Whether they agree up to rounding, which sums add up."""
     if not np.isfinite(given).all() or not expected.any():
         return False
-    wider = np.sqrt(leaf.truth.size / max(1, min(leaf.truth.shape, default=1)))
-    return leaf.excess_of(given - expected, leaf.stretch(expected) * wider) <= 1
+    return leaf.excess_of(given - expected, leaf.stretch(expected) * wider) <= STRICT
+
+
+def _slight(leaf: Comparison, expected: np.ndarray) -> bool:
+    """Whether the truth explains a candidate as well, nearly."""
+    return not leaf.misshapen and not explains_most(leaf, expected)
 
 
 def overwritten(mismatch: Mismatch) -> Iterator[Claim]:

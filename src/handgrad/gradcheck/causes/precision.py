@@ -1,6 +1,13 @@
-"""The cause `low_precision`: right, but computed in a narrower dtype than its own."""
+"""The cause `low_precision`: right, but computed in a narrower dtype than its own.
 
-from collections.abc import Iterator, Sequence
+Either the dtype holds every entry, or what is left is noise. Much algebra looks like
+noise. But a mistake stays what it is where all numbers are a little different, and
+rounding does not: the residual beside the point decides.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -9,7 +16,11 @@ from handgrad.gradcheck.causes.arguments import weight_sums
 from handgrad.gradcheck.causes.claims import CONFIRMED, Claim, Mismatch
 from handgrad.gradcheck.comparison import Comparison
 from handgrad.gradcheck.randomness import stream
+from handgrad.gradcheck.reference.devices import like
+from handgrad.gradcheck.reference.float64 import true_gradient
 from handgrad.gradcheck.reference.tolerance import line_lengths, rms
+from handgrad.gradcheck.structure import evaluate
+from handgrad.gradcheck.trees import map_differentiable, to_numpy
 
 NARROW = (jnp.bfloat16, jnp.float16, jnp.float32)
 """The dtypes to try, the coarsest first."""
@@ -26,6 +37,12 @@ SPREAD = 16.0
 COHERENT = 4.0
 """Standard deviations that the cosine of noise with a fixed direction may have."""
 
+STEP = 0.03
+"""How far all numbers are moved, relative to themselves: by many roundings, or few."""
+
+LASTING = 0.5
+"""The cosine from which a residual is the same beside the point."""
+
 STRONGEST = 8.0
 """The share of r^2, in units of 1 / min(rows, columns), that the strongest direction of
 noise may hold; it holds 4 of a large square matrix of independent entries."""
@@ -40,8 +57,14 @@ def low_precision(mismatch: Mismatch) -> Iterator[Claim]:
             a for a in arrays if a.shape == leaf.truth.shape and a.dtype.kind in "fc"
         ]
 
+    @cache
+    def beside() -> Mapping[str, np.ndarray]:
+        return _residuals_beside(mismatch)
+
     for s in mismatch.unexplained:
-        text = _representable(s, _divisors(mismatch)) or _noise(s, others(s))
+        text = _representable(s, _divisors(mismatch))
+        if not text and (noise := _noise(s, others(s))):
+            text = "" if _lasts(s.residual, beside().get(s.path)) else noise
         if text:
             texts[s.path] = text + " Compute and accumulate in the dtype of the leaf."
     if texts:
@@ -100,6 +123,32 @@ def _noise(leaf: Comparison, others: Sequence[np.ndarray]) -> str:
                 f"size that rounding in {dtype} makes."
             )
     return ""
+
+
+def _residuals_beside(mismatch: Mismatch) -> dict[str, np.ndarray]:
+    """What is wrong by path where all numbers are moved; {} where it does not run."""
+    point, generator = mismatch.check.point, stream("beside")
+
+    def moved(leaf: Any) -> Any:
+        exact = to_numpy(leaf)
+        return like(exact * (1 + STEP * generator.standard_normal(exact.shape)), leaf)
+
+    values = [moved(value) for value in point.split.values]
+    try:
+        beside = point.at(values, map_differentiable(moved, point.args))
+        found = evaluate(mismatch.check.gradient, beside)[1].values
+        truth = true_gradient(beside)
+    except Exception:  # whatever the gradient or the loss of a user raises there
+        return {}
+    return {path: leaf - truth[path] for path, leaf in found.items()}
+
+
+def _lasts(here: np.ndarray, beside: np.ndarray | None) -> bool:
+    """Whether a residual is much the same beside the point."""
+    if beside is None or beside.shape != here.shape or not beside.any():
+        return False
+    length = np.linalg.norm(here) * np.linalg.norm(beside)
+    return bool(abs(np.vdot(here, beside)) > LASTING * length)
 
 
 def _incoherent(leaf: Comparison, others: Sequence[np.ndarray]) -> bool:

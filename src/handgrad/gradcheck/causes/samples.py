@@ -36,6 +36,9 @@ SPARE = 16
 PRESENT = 0.05
 """The share in the candidate from which a sample counts as present."""
 
+EXACT = 1e-6
+"""How far the samples may be from the truth together, relative to its largest entry."""
+
 MOST_CHANGED = 0.9
 """The share of the batch that may be left out or counted twice."""
 
@@ -146,7 +149,10 @@ def _live(columns: np.ndarray) -> np.ndarray:
 
 
 def _weights(leaf: Comparison, apart: Apart) -> np.ndarray | None:
-    """a_i of the loss: those of a mean or a sum if they fit, else by least squares."""
+    """a_i of the loss: those of a mean or a sum if they fit, else by least squares.
+
+    None where no a_i make the truth: the loss is no sum over the samples.
+    """
     columns = apart.columns[leaf.path]
     truth = leaf.truth.ravel()[apart.entries[leaf.path]]
     m = columns.shape[1]
@@ -154,7 +160,10 @@ def _weights(leaf: Comparison, apart: Apart) -> np.ndarray | None:
         whole = same * columns.sum(axis=1)
         if np.allclose(whole, truth, atol=1e-9 * largest(truth)):
             return np.full(m, same)
-    return _solve(columns, truth)
+    found = _solve(columns, truth)
+    if found is None or largest(columns @ found - truth) > EXACT * largest(truth):
+        return None
+    return found
 
 
 def _counts(leaf: Comparison, apart: Apart) -> Iterator[tuple[np.ndarray, float]]:

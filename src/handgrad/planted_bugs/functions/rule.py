@@ -39,6 +39,7 @@ class Rule(NamedTuple):
       backward: primals, u -> cotangents, right.
       primals: random numbers, dtype -> the arguments.
       wrong: the bugs.
+      narrow: whether JAX runs the function in dtypes of 16 bits.
     """
 
     name: str
@@ -46,6 +47,11 @@ class Rule(NamedTuple):
     backward: Backward
     primals: Callable[[np.random.Generator, Any], tuple[Any, ...]]
     wrong: tuple[Wrong, ...]
+    narrow: bool = True
+
+    def runs_in(self, dtype: Any) -> bool:
+        """Whether JAX runs the function in a dtype."""
+        return self.narrow or jnp.finfo(dtype).bits > 16
 
     def forward(self, *primals: Any) -> tuple[Any, Any]:
         """(output, residuals): the primals are all that the backward pass needs."""

@@ -87,6 +87,7 @@ FFT = Rule(
         changed("time_reversed", _F, 1, lambda g: g[::-1], "entries_swapped"),
         changed("shifted", _F, 0, lambda g: jnp.roll(g, 1, 1), "entries_swapped"),
     ),
+    narrow=False,
 )
 
 CHOLESKY = Rule(
@@ -104,4 +105,5 @@ CHOLESKY = Rule(
         changed("diagonal_twice", _C, 0, lambda g: g + jnp.diag(jnp.diag(g)), "scale"),
         changed("sign", _C, 0, jnp.negative, "sign"),
     ),
+    narrow=False,
 )
