@@ -16,6 +16,7 @@ from handgrad.gradcheck.causes.parts import (
     reduced,
     scale_of_part,
     straight_through,
+    zero_part,
 )
 
 TRUTH = np.random.default_rng(5).standard_normal((6, 6))
@@ -37,6 +38,25 @@ def test_factor_on_a_part(where: np.ndarray, text: str, factor: float) -> None:
     leaf = comparison("w", np.where(where, factor * TRUTH, TRUTH), TRUTH)
     found = explained(scale_of_part, leaf)
     assert found == {"w": f"{factor:.6g} times the gradient {text}, the rest right."}
+
+
+@pytest.mark.parametrize(
+    ("where", "text"),
+    [
+        (np.triu(np.ones((6, 6), bool), 1), "above the diagonal"),
+        (np.tril(np.ones((6, 6), bool), -1), "below the diagonal"),
+        (np.eye(6, dtype=bool), "on the diagonal"),
+        (~np.eye(6, dtype=bool), "off the diagonal"),
+    ],
+)
+@pytest.mark.parametrize("truth", [TRUTH, np.stack([TRUTH, TRUTH.T])])
+def test_part_that_is_zero(where: np.ndarray, text: str, truth: np.ndarray) -> None:
+    leaf = comparison("w", np.where(where, 0, truth), truth)
+    assert explained(zero_part, leaf) == {"w": f"Zero {text}, the rest right."}
+    doubled = comparison("w", np.where(where, 0, 2 * truth), truth)
+    assert explained(zero_part, doubled) == {}
+    wide = comparison("w", np.zeros((2, 3)), np.ones((2, 3)))
+    assert explained(zero_part, wide) == {}
 
 
 def test_part_that_is_wrong_in_another_way_has_no_factor() -> None:

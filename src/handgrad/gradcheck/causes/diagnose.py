@@ -31,6 +31,7 @@ STAGES: tuple[tuple[Hypothesis, ...], ...] = (
     (
         entries.nonfinite,
         entries.zero,
+        parts.zero_part,
         parts.straight_through,
         factors.sign,
         factors.conjugate,

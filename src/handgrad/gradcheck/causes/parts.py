@@ -34,6 +34,32 @@ def scale_of_part(mismatch: Mismatch) -> Iterator[Claim]:
         yield Claim("scale", texts)
 
 
+def zero_part(mismatch: Mismatch) -> Iterator[Claim]:
+    """Zero above, below, on or off the diagonal, where the gradient is not."""
+    texts = {}
+    for leaf in mismatch.unexplained:
+        for name, part in _triangles(leaf.truth.shape):
+            empty = not leaf.candidate[part].any() and leaf.truth[part].any()
+            if empty and leaf.explained_by(np.where(part, 0.0, leaf.truth)):
+                texts[leaf.path] = f"Zero {name}, the rest right."
+    if texts:
+        yield Claim("zero", texts)
+
+
+def _triangles(shape: tuple[int, ...]) -> Iterator[tuple[str, np.ndarray]]:
+    if len(shape) < 2 or shape[-1] != shape[-2]:
+        return
+    row, column = np.indices(shape[-2:])
+    places = {
+        "above the diagonal": row < column,
+        "below the diagonal": row > column,
+        "on the diagonal": row == column,
+        "off the diagonal": row != column,
+    }
+    for name, part in places.items():
+        yield name, np.broadcast_to(part, shape)
+
+
 def _parts(leaf: Comparison) -> Iterator[tuple[str, np.ndarray]]:
     """(name, mask) of the parts that may hold all that is wrong."""
     shape = leaf.truth.shape

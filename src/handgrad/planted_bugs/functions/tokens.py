@@ -99,7 +99,8 @@ EMBEDDING = Rule(
         bug("factor_twice", _E, "scale", factor=float(WIDTH)),
         bug("padding_written", _E, padded=True),
         bug("index_off_by_one", _E, "entries_swapped", shift=1),
-        bug("last_token_dropped", _E, "samples_dropped", tokens=slice(0, -1)),
+        # Its row is zero where no other token names it.
+        bug("last_token_dropped", _E, "samples_dropped", "zero", tokens=slice(0, -1)),
         bug("averaged_by_count", _E, "scale", averaged=True),
         changed("row_not_written", _E, 0, lambda g: g.at[3].set(0), "zero"),
         changed("row_negated", _E, 0, lambda g: g.at[2].multiply(-1), "scale", "sign"),
