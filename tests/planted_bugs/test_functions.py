@@ -57,3 +57,14 @@ def test_what_the_numbers_show_is_named(rule: str, name: str) -> None:
     report = check_vjp(chosen.function, chosen.forward, bwd(wrong.backward), *primals)
     assert {leaf.cause for leaf in report.wrong} <= set(wrong.causes), str(report)
     assert report.wrong
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
+def test_every_bug_is_caught_and_no_cause_is_false(rule: Rule) -> None:
+    primals = rule.primals(np.random.default_rng(3), "float32")
+    for wrong in rule.wrong:
+        backward = bwd(wrong.backward)
+        report = check_vjp(rule.function, rule.forward, backward, *primals)
+        assert report.wrong, wrong.name
+        causes = {leaf.cause for leaf in report.wrong}
+        assert causes <= {*wrong.causes, "unknown"}, f"{wrong.name}: {report}"
