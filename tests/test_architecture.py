@@ -17,10 +17,16 @@ ROOMS = {
     "transport": {"network"},
     "training": {"network", "gradcheck", "byproducts", "transport"},
 }
+BASE = {"trees", "randomness"}
 FOLDERS_OF_GRADCHECK = {
     "report": set[str](),
-    "reference": {"trees"},
-    "causes": {"reference", "trees", "check", "structure", "comparison"},
+    "reference": BASE,
+    "causes": {*BASE, "reference", "check", "structure", "comparison"},
+    "rules": {
+        *(*BASE, "reference", "causes", "report", "check", "comparison", "points"),
+        *("directions", "gradients", "vjp", "jvp"),
+    },
+    "search": {*BASE, "reference", "report", "check", "points"},
 }
 """What each may import of the room beside itself."""
 FOLDERS_OF_TRAINING = {

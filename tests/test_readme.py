@@ -1,11 +1,10 @@
 """The README does what it says: its Python prints what stands below it."""
 
-import contextlib
-import io
 import re
 from pathlib import Path
 
 import pytest
+from pages import printed_by, without_rounding
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
@@ -18,10 +17,8 @@ EXAMPLES = [
 
 @pytest.mark.parametrize(("code", "printed"), EXAMPLES)
 def test_python_block_prints_what_stands_below_it(code: str, printed: str) -> None:
-    stdout = io.StringIO()
-    with contextlib.redirect_stdout(stdout):
-        exec(compile(code, "README.md", "exec"), {})
-    assert stdout.getvalue() == printed
+    found = printed_by(code, "README.md", {})
+    assert without_rounding(found) == without_rounding(printed)
 
 
 def test_every_python_block_is_followed_by_its_output() -> None:

@@ -10,8 +10,10 @@ import pytest
 from load_script import SCRIPTS, load_script
 
 PARTS = {
-    *("common", "byproduct_jobs", "scoreboard_rivals", "scoreboard_summary"),
-    "step_torch",
+PARTS = {
+    *("common", "byproduct_jobs", "false_alarm_losses", "scoreboard_rivals"),
+    *("scoreboard_summary", "step_torch"),
+}
 }
 COMMANDS = [
     str(path.relative_to(SCRIPTS).with_suffix(""))

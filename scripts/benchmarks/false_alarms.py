@@ -4,7 +4,9 @@ python scripts/benchmarks/false_alarms.py               # 1,000 gradients, 20 mi
 python scripts/benchmarks/false_alarms.py --number 50 --seed 1
 
 Draws sizes, activation, dtype, batch, targets, weights and scale of the inputs at
-random, and checks handgrad.value_and_grad, eager or compiled, against handgrad.loss.
+random, and checks handgrad.value_and_grad, eager or compiled, against handgrad.loss;
+or, every second time, jax.grad of another loss (false_alarm_losses.py): in mixed
+precision, with masks of -inf, of complex numbers, beside a sharded batch.
 Prints false alarms and the quantiles of the error in units of its floor, and writes
 false_alarms.json to --output; Ctrl-C ends it early, with what was done till then. Exits
 with 1 if there is a false alarm.
@@ -22,6 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 import tyro
 from common import write_json
+from false_alarm_losses import draw
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
@@ -59,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with contextlib.suppress(KeyboardInterrupt), Progress(transient=True) as progress:
         steps = range(settings.number)
         for _ in progress.track(steps, description="right gradients"):
-            rows.append(check(random))
+            rows.append(check(random) if random.integers(2) else check_other(random))
     alarms = [row for row in rows if row["wrong"] or row["faults"]]
     for row in alarms:
         console.print(row)
@@ -99,6 +102,25 @@ def check(random: np.random.Generator) -> Row:
         "wrong": [f"{leaf.path} {leaf.cause}" for leaf in report.wrong],
         "untested": len(report.untested),
         "faults": list(report.faults),
+        "excess": [float(leaf.excess) for leaf in report.leaves],
+    }
+
+
+def check_other(random: np.random.Generator) -> Row:
+    """jax.grad of a loss that is no network's, drawn and checked."""
+    loss, params, args = draw(random)
+    gradient = jax.grad(loss)
+    compiled = bool(random.integers(2))
+    report = handgrad.check_gradients(
+        loss, jax.jit(gradient) if compiled else gradient, params, *args
+    )
+    return {
+        "dtype": "others",
+        "loss": loss.__name__,
+        "compiled": compiled,
+        "wrong": [f"{leaf.path} {leaf.cause}" for leaf in report.wrong],
+        "untested": len(report.untested),
+        "faults": [*report.faults, *(n for n in report.notes if "kink" in n)],
         "excess": [float(leaf.excess) for leaf in report.leaves],
     }
 

@@ -44,6 +44,7 @@ from handgrad.planted_bugs import (
     applies,
     catalogue,
     problem,
+    remembered,
     right_gradient,
 )
 
@@ -105,7 +106,7 @@ def run(
         return []
     with jax.enable_x64(dtype_name == "float64"):
         point = problem(network, seed, dtype, need)
-        known = _remembered(catalogue(*point.h))
+        known = remembered(catalogue(*point.h), point)
         right = right_gradient(point.h)
         basis, seconds = timed(lambda: prepare(_check(point, right).point))
         common = {"dtype": dtype_name, "network": network.name, "seed": seed}
@@ -129,7 +130,7 @@ def _rivals(point: Problem, gradient, dtype: str, right: bool) -> Row:
 
 def _check(point: Problem, gradient, known: tuple[Variant, ...] = ()) -> Check:
     at = Point(point.loss, point.params, point.args)
-    return Check(at, gradient, point.alternatives, known)
+    return Check(at, gradient, point.alternatives, known, strict=True)
 
 
 def _right_row(point: Problem, right, basis: Basis) -> Row:
@@ -188,23 +189,6 @@ def _exact(report: Report, moved: dict[str, float]) -> bool:
     must = {path for path, floors in moved.items() if floors > high}
     may = {path for path, floors in moved.items() if floors > low}
     return must <= wrong <= may
-
-
-def _remembered(variants: tuple[Variant, ...]) -> tuple[Variant, ...]:
-    """The same variants, each evaluated once in a dtype and not once per bug."""
-
-    def remember(variant: Variant) -> Variant:
-        seen: dict[str, object] = {}
-
-        def gradient(params, *args):
-            dtype = str(params[0].weight.dtype)
-            if dtype not in seen:
-                seen[dtype] = variant.gradient(params, *args)
-            return seen[dtype]
-
-        return variant._replace(gradient=gradient)
-
-    return tuple(map(remember, variants))
 
 
 if __name__ == "__main__":

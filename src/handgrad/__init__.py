@@ -12,9 +12,15 @@ carries the error back in other ways; `handgrad.training` trains
 
 from handgrad.gradcheck import GradientMismatch as GradientMismatch
 from handgrad.gradcheck import Report as Report
+from handgrad.gradcheck import RuleMismatch as RuleMismatch
+from handgrad.gradcheck import Rules as Rules
 from handgrad.gradcheck import assert_gradients as assert_gradients
+from handgrad.gradcheck import assert_rules as assert_rules
 from handgrad.gradcheck import check_gradients as check_gradients
+from handgrad.gradcheck import check_jvp as check_jvp
+from handgrad.gradcheck import check_rules as check_rules
 from handgrad.gradcheck import check_vjp as check_vjp
+from handgrad.gradcheck import search_gradients as search_gradients
 from handgrad.network import ACTIVATIONS as ACTIVATIONS
 from handgrad.network import Activation as Activation
 from handgrad.network import Deltas as Deltas

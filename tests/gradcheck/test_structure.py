@@ -19,7 +19,6 @@ from handgrad.gradcheck.trees import split
     [
         (lambda g: g[None, :], r"shape must be (4,), got (1, 4)"),
         (lambda g: g[:3], r"shape must be (4,), got (3,)"),
-        (lambda g: jnp.sum(g), r"shape must be (4,), got ()"),
         (lambda g: g.astype(jnp.float16), "parameter, float32, got float16"),
         (lambda g: g.astype(jnp.int32), "parameter, float32, got int32"),
         (lambda g: None, "A real array of shape (4,) must stand here, got nothing"),
@@ -32,6 +31,70 @@ def test_wrong_form_of_a_leaf(change: Any, text: str) -> None:
     assert causes(report) == {BIAS: "structure"}
     assert text in leaf_of(report, BIAS).explanation
     assert leaf_of(report, WEIGHT).verdict == "right"
+
+
+@pytest.mark.parametrize("dtype", ["int32", "float16", "bfloat16"])
+@pytest.mark.parametrize(
+    ("factor", "cause"), [(1, "structure"), (-1, "sign"), (2, "scale"), (0, "zero")]
+)
+def test_wrong_dtype_hides_nothing_else(factor: float, cause: str, dtype: str) -> None:
+    w = jnp.arange(2.0, 18.0) + 0.4
+    report = check_gradients(
+        lambda w: jnp.sum(w * w) / 2, lambda w: (factor * w).astype(dtype), w
+    )
+    assert report.leaves[0].cause == cause
+    assert f"float32, got {dtype}" in report.leaves[0].explanation
+
+
+class Dense(NamedTuple):
+    """Two arrays."""
+
+    w: Any
+    b: Any
+
+
+def squares(tree: Any) -> jax.Array:
+    return sum((jnp.sum(x * x) / 2 for x in jax.tree.leaves(tree)), jnp.zeros(()))
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        (lambda p: [tuple(q) for q in p], "at [0] a Dense must stand, got a tuple"),
+        (lambda p: tuple(p), "at the top a list must stand, got a tuple"),
+        (
+            lambda p: tuple(list(q) for q in p),
+            "at the top a list must stand, got a tup",
+        ),
+    ],
+)
+def test_other_containers_are_told_in_one_line(change: Any, text: str) -> None:
+    params = [Dense(jnp.arange(1.0, 4.0), jnp.arange(2.0, 4.0) + i) for i in range(4)]
+    report = check_gradients(squares, change, params)
+    assert not report.ok
+    assert report.wrong == ()
+    (fault,) = report.faults
+    assert text in fault
+    negative = jax.tree.map(jnp.negative, params)
+    wrong = check_gradients(squares, lambda p: change(negative), params)
+    assert {leaf.cause for leaf in wrong.wrong} == {"sign"}
+
+
+def test_names_of_other_containers_must_be_those_of_the_leaves() -> None:
+    params = Dense(jnp.ones(3), jnp.ones(2))
+    same = check_gradients(squares, lambda p: {"b": p.b, "w": p.w}, params)
+    assert {leaf.cause for leaf in same.wrong} == {"structure"}
+    params = {"a": jnp.ones(3), "b": jnp.ones(2)}
+    other = check_gradients(squares, lambda p: {"a": p["a"], "c": p["b"]}, params)
+    assert {leaf.path for leaf in other.wrong} == {"['b']", "['c']"}
+    listed = check_gradients(squares, lambda p: [p["a"], p["b"]], params)
+    assert {leaf.cause for leaf in listed.wrong} == {"structure"}
+
+
+def test_sum_too_many_is_told_with_the_shape() -> None:
+    report = check(spoiled(bias=lambda g: jnp.sum(g * jnp.arange(1.0, 5.0))))
+    assert causes(report) == {BIAS: "structure"}
+    assert "shape must be (4,), got ()" in leaf_of(report, BIAS).explanation
 
 
 def test_missing_leaf() -> None:
@@ -289,8 +352,8 @@ def test_leaves_too_many_are_named_and_nones_are_none() -> None:
 def test_other_containers_are_told_where_nothing_else_is_wrong() -> None:
     values = {"[0]": [1.0, 2.0, 3.0], "[1]": [2.0, 3.0, 4.0]}
     explained = (
-        "the gradient must have the containers of the parameters, PyTreeDef((*, *)), "
-        "got PyTreeDef([*, *]). Return the same types."
+        "the gradient must have the containers of the parameters: at the top a tuple "
+        "must stand, got a list. Return the same types."
     )
     params = (ARRAY, OTHER)
     assert found(params, [*params]) == form(values, {}, {}, [explained])
@@ -307,6 +370,95 @@ def test_none_in_the_parameters_is_a_container() -> None:
     assert found(params, {"a": ARRAY, "b": None}) == form(values)
     (explained,) = found(params, {"a": ARRAY}).general
     assert explained == (
-        "the gradient must have the containers of the parameters, "
-        "PyTreeDef({'a': *, 'b': *}), got PyTreeDef({'a': *}). Return the same types."
+        "the gradient must have the containers of the parameters: at the top the dicts "
+        "differ in what is not an array. Return the same types."
     )
+
+
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [
+        ({"a": (ARRAY,), "b": (OTHER,)}, "at ['a'] a list must stand, got a tuple"),
+        ({"a": [ARRAY], "b": [OTHER]}, "at ['b'] a tuple must stand, got a list"),
+    ],
+)
+def test_first_container_that_differs_is_named(given: Any, text: str) -> None:
+    (explained,) = found({"a": [ARRAY], "b": (OTHER,)}, given).general
+    assert f": {text}. Return" in explained
+
+
+def test_gradient_with_aux_beside_it_is_unpacked() -> None:
+    for params in (ARRAY, {"w": ARRAY}, (ARRAY, OTHER)):
+        for aux in ({"n": 1}, "aux", [OTHER], None):
+            value, gradient = unpack((params, aux), split(params))
+            assert value is None
+            assert gradient is params
+
+
+def test_grad_of_a_loss_with_aux_is_right() -> None:
+    def loss(p: Any) -> Any:
+        return jnp.sum(p["w"] ** 3), {"logits": p["w"]}
+
+    report = check_gradients(loss, jax.grad(loss, has_aux=True), {"w": ARRAY})
+    assert report.ok
+    assert [leaf.path for leaf in report.leaves] == ["['w']"]
+
+
+def test_state_of_a_flax_module_is_its_gradient() -> None:
+    nnx = pytest.importorskip("flax.nnx")
+
+    class Net(nnx.Module):
+        def __init__(self) -> None:
+            self.layers = nnx.List([nnx.Linear(3, 1, rngs=nnx.Rngs(0))])
+            self.mean = nnx.BatchStat(jnp.ones(3))
+
+    def loss(net: Any, x: jax.Array) -> jax.Array:
+        return jnp.mean(net.layers[0](x - net.mean[...]) ** 2)
+
+    def wrong(net: Any, x: jax.Array) -> Any:
+        return jax.tree.map(jnp.negative, nnx.grad(loss)(net, x))
+
+    x = jnp.arange(6.0).reshape(2, 3)
+    report = check_gradients(loss, nnx.grad(loss), Net(), x)
+    assert report.ok
+    verdicts = {leaf.path: leaf.verdict for leaf in report.leaves}
+    assert sorted(verdicts.values()) == ["right", "right", "untested"]
+    signs = {leaf.cause for leaf in check_gradients(loss, wrong, Net(), x).wrong}
+    assert signs == {"sign"}
+
+
+def test_donated_arguments_of_the_gradient_are_kept() -> None:
+    def gradient(w: jax.Array, x: jax.Array) -> jax.Array:
+        float(x[0])  # looks at a number, so it is called as it is
+        return jitted(w, x)
+
+    jitted = jax.jit(lambda w, x: 2 * w * x, donate_argnums=0)
+    w, x = jnp.arange(1.0, 5.0), jnp.arange(2.0, 6.0)
+    for rule in (jitted, gradient):
+        assert check_gradients(lambda w, x: jnp.sum(w**2 * x), rule, w, x).ok
+        assert not w.is_deleted()
+        assert not x.is_deleted()
+
+
+def test_gradient_of_numpy_keeps_its_dtype() -> None:
+    def gradient(w: jax.Array) -> np.ndarray:
+        return 2 * np.arange(1.0, 4.0).astype(np.float16)
+
+    report = check_gradients(lambda w: jnp.sum(w**2), gradient, ARRAY)
+    assert "float32, got float16" in report.leaves[0].explanation
+
+
+def test_wrong_dtype_does_not_hide_wrong_numbers() -> None:
+    x = ARRAY.astype(jnp.bfloat16)
+
+    def loss(x: jax.Array) -> jax.Array:
+        return jnp.sum(jnp.sin(x))
+
+    def gradient(sign: float) -> Any:
+        return lambda x: sign * jnp.cos(x).astype(jnp.float32)
+
+    both = check_gradients(loss, gradient(-1), x).leaves[0]
+    assert both.cause == "sign"
+    assert "bfloat16, got float32" in both.explanation
+    alone = check_gradients(loss, gradient(1), x).leaves[0]
+    assert alone.cause == "structure"

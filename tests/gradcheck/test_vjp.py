@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from handgrad import check_vjp
+from handgrad.gradcheck.cotangents import Cotangent
 
 X = jnp.linspace(0.5, 2.0, 12).reshape(4, 3)
 W = jnp.linspace(-1.0, 1.0, 15).reshape(3, 5)
@@ -109,19 +110,54 @@ def test_output_may_be_a_tree_with_integers_in_it() -> None:
     assert report.ok
 
 
-def test_key_chooses_the_cotangent_and_trials_move_the_primals() -> None:
-    seen = []
+def seen_by(bwd: Any, **options: Any) -> list[Any]:
+    """(residuals, cotangent) of every call, with the numbers that came."""
+    seen: list[Any] = []
 
-    def bwd(residuals: Any, u: Any) -> Any:
-        seen.append((residuals[0], u))
-        return product_bwd(residuals, u)
+    def looks(residuals: Any, u: Any) -> Any:
+        seen.append((np.asarray(residuals[0]), np.asarray(u)))  # so it is not compiled
+        return bwd(residuals, u)
 
-    for seed in (0, 1):
-        key = jax.random.key(seed)
-        assert check_vjp(product, product_fwd, bwd, X, W, key=key, trials=2).ok
-    (x0, u0), (x1, _), (_, u1), _ = seen
-    assert not jnp.array_equal(u0, u1)
-    assert not jnp.array_equal(x0, x1)
+    assert check_vjp(product, product_fwd, looks, X, W, **options).ok
+    return seen
+
+
+def test_each_trial_has_a_cotangent_and_primals_of_its_own() -> None:
+    (x0, u0), (x1, u1), (x2, u2) = seen_by(product_bwd, key=jax.random.key(3), trials=3)
+    for one, two in ((u0, u1), (u1, u2), (u0, u2), (x0, x1), (x1, x2)):
+        assert not np.array_equal(one, two)
+
+
+def test_key_chooses_the_cotangent_and_the_default_key_is_0() -> None:
+    def cotangent(**options: Any) -> Any:
+        ((_, u),) = seen_by(product_bwd, **options)
+        return u
+
+    first = cotangent()
+    np.testing.assert_array_equal(first, cotangent(key=jax.random.key(0)))
+    np.testing.assert_array_equal(first, cotangent(key=jax.random.PRNGKey(0)))
+    assert not np.array_equal(first, cotangent(key=jax.random.key(1)))
+
+
+@pytest.mark.parametrize("seed", [0, 1, 7])
+@pytest.mark.parametrize("shape", [(7,), (3, 4), (2, 3, 4)])
+def test_data_of_any_seed_are_no_cotangent(seed: int, shape: tuple[int, ...]) -> None:
+    """A rule that takes its input for the cotangent, at data that a seed has drawn."""
+    data = [
+        np.random.default_rng(seed).standard_normal(shape),
+        np.random.default_rng([0, seed]).standard_normal(shape),
+        np.random.RandomState(seed).standard_normal(shape),
+        jax.random.normal(jax.random.key(seed), shape),
+    ]
+    for x in data:
+        report = check_vjp(
+            jnp.tanh,
+            lambda x: (jnp.tanh(x), x),
+            lambda x, u: (x * (1 - jnp.tanh(x) ** 2),),
+            jnp.asarray(x, jnp.float32),
+            key=jax.random.key(seed),
+        )
+        assert not report.ok
 
 
 def test_wrong_number_of_cotangents() -> None:
@@ -129,77 +165,32 @@ def test_wrong_number_of_cotangents() -> None:
         check_vjp(product, product_fwd, lambda r, u: (u,), X, W)
 
 
-class Asked(NamedTuple):
-    """What `check_vjp` asks `check_gradients`."""
-
-    loss: Callable[..., Any]
-    gradient: Callable[..., Any]
-    params: tuple[Any, ...]
-    u: Any
-    options: dict[str, Any]
-
-
-@pytest.fixture
-def ask(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Asked]:
-    """`check_vjp` that answers with its question."""
-
-    def note(loss: Any, gradient: Any, params: Any, u: Any, **options: Any) -> Asked:
-        return Asked(loss, gradient, params, u, options)
-
-    monkeypatch.setattr("handgrad.gradcheck.vjp.check_gradients", note)
-    return check_vjp  # pyright: ignore[reportReturnType]
-
-
-def test_cotangent_is_drawn_from_the_key_and_the_default_key_is_0(
-    ask: Callable[..., Asked],
-) -> None:
-    def cotangent(**options: Any) -> Any:
-        asked = ask(product, product_fwd, product_bwd, X, W, trials=2, **options)
-        key = options.get("key", jax.random.key(0))
-        assert asked.options == {"key": key, "trials": 2}
-        return asked.u
-
-    def normal(*seed: int) -> Any:
-        return np.random.default_rng(seed).standard_normal((4, 5)).astype(np.float32)
-
-    np.testing.assert_array_equal(cotangent(), normal(0, 0))
-    np.testing.assert_array_equal(cotangent(key=jax.random.key(0)), normal(0, 0))
-    np.testing.assert_array_equal(cotangent(key=jax.random.key(7)), normal(0, 7))
-
-
 def mixed(x: Any) -> dict[str, Any]:
-    """Leaves of three dtypes and three shapes, one of them without a cotangent."""
+    """Leaves of four dtypes and shapes, one without a cotangent, and nothing."""
     return {
         "half": x[:2].astype(jnp.bfloat16),
         "index": jnp.array([4, 3, 2]),
+        "none": None,
+        "turned": jnp.fft.rfft(x),
         "whole": x[None],
     }
 
 
-def test_bwd_receives_a_cotangent_like_the_output_and_float0_for_integers(
-    ask: Callable[..., Asked],
-) -> None:
-    returned = []
-
-    def bwd(residuals: Any, u: Any) -> Any:
-        returned.append((residuals, u))
-        return (residuals,)
-
-    asked = ask(mixed, lambda x: (mixed(x), 2 * x), bwd, X[0])
-    generator = np.random.default_rng([0, 0])
-    assert asked.u["index"] is None
-    for name, shape in {"half": (2,), "whole": (1, 3)}.items():
-        assert asked.u[name].dtype == mixed(X[0])[name].dtype
-        expected = jnp.asarray(generator.standard_normal(shape), asked.u[name].dtype)
-        np.testing.assert_array_equal(asked.u[name], expected)
-    asked.gradient((3 * X[0],), asked.u)
-    ((residuals, u),) = returned
-    np.testing.assert_array_equal(residuals, 6 * X[0])
-    assert list(u) == ["half", "index", "whole"]
-    assert u["half"] is asked.u["half"]
-    assert u["whole"] is asked.u["whole"]
+def test_bwd_receives_a_cotangent_like_the_output_and_float0_for_integers() -> None:
+    form = Cotangent.of(jax.eval_shape(mixed, X[0]))
+    drawn = form.draw(3)
+    u = form.match(drawn)
+    assert list(u) == ["half", "index", "none", "turned", "whole"]
+    for name in ("half", "turned", "whole"):
+        assert (u[name].shape, u[name].dtype) == (
+            mixed(X[0])[name].shape,
+            mixed(X[0])[name].dtype,
+        )
+    assert u["none"] is None
     assert u["index"].dtype == jax.dtypes.float0
     assert u["index"].shape == (3,)
+    assert np.iscomplexobj(u["turned"])
+    assert np.imag(u["turned"]).all()
 
 
 @pytest.mark.parametrize(
@@ -211,153 +202,187 @@ def test_bwd_receives_a_cotangent_like_the_output_and_float0_for_integers(
     ],
 )
 def test_inner_product_is_in_the_wider_dtype(
-    ask: Callable[..., Asked], dtypes: tuple[str, str], expected: float, dtype: str
+    dtypes: tuple[str, str], expected: float, dtype: str
 ) -> None:
-    def function(x: Any) -> Any:
-        second = jnp.array([1 + 2**-40, -3.0]).astype(dtypes[1])
-        return (x.astype(dtypes[0]), jnp.arange(3), second)
-
     with jax.enable_x64("float64" in dtypes):
-        x = jnp.array([1 + 2**-7, 0.0])
-        asked = ask(function, lambda x: (function(x), None), lambda r, u: (x,), x)
-        u = jnp.array([1 + 2**-7, 5.0]), None, jnp.array([-6.0, 0.0])
-        given = u[0].astype(dtypes[0]), None, u[2].astype(dtypes[1])
-        for total in (asked.loss((x,), given), asked.gradient((x,), given)[0]):
-            assert total.dtype == dtype
-            assert float(total) == expected
+        first = jnp.array([1 + 2**-7, 0.0]).astype(dtypes[0])
+        second = jnp.array([1 + 2**-40, -3.0]).astype(dtypes[1])
+        output = (first, jnp.arange(3), second)
+        u = jnp.array([1 + 2**-7, 5.0]), jnp.array([-6.0, 0.0])
+        given = [u[0].astype(dtypes[0]), u[1].astype(dtypes[1])]
+        total = Cotangent.of(output).inner(given, output)
+        assert total.dtype == dtype
+        assert float(total) == expected
 
 
-def test_inner_product_with_an_output_of_integers_is_0(
-    ask: Callable[..., Asked],
+def test_inner_product_of_complex_numbers_has_no_conjugate() -> None:
+    output = jnp.array([1 + 2j, 3 - 1j], jnp.complex64)
+    u = [jnp.array([2 - 1j, 1j], jnp.complex64)]
+    assert float(Cotangent.of(output).inner(u, output)) == 4 + 1
+
+
+def test_inner_product_with_an_output_of_integers_is_0() -> None:
+    form = Cotangent.of(jnp.arange(3))
+    assert form.draw(0) == []
+    total = form.inner([], jnp.arange(3))
+    assert (total.dtype, total.shape, float(total)) == (jnp.float32, (), 0)
+
+
+def test_complex_outputs_count() -> None:
+    """Half of the gradient is in the transform, and forgotten."""
+
+    def function(x: Any) -> Any:
+        return jnp.sin(x), jnp.fft.rfft(x)
+
+    def bwd(x: Any, u: Any) -> Any:
+        return (jax.vjp(function, x)[1](u)[0],)
+
+    x = jnp.arange(12.0) / 5
+    right = check_vjp(function, lambda x: (function(x), x), bwd, x)
+    half = check_vjp(
+        function, lambda x: (function(x), x), lambda x, u: (u[0] * jnp.cos(x),), x
+    )
+    assert right.ok
+    assert not half.ok
+
+
+@pytest.mark.parametrize(
+    ("turn", "cause"), [(lambda v: v, None), (jnp.conj, "conjugate")]
+)
+def test_complex_primals_are_checked_in_the_convention_of_jax(
+    turn: Any, cause: str | None
 ) -> None:
-    asked = ask(jnp.argmax, lambda x: (jnp.argmax(x), None), lambda r, u: (None,), X)
-    assert asked.u is None
-    total = asked.loss((X,), None)
-    assert total.dtype == jnp.float32
-    assert total.shape == ()
-    assert float(total) == 0
+    z = X + 1j * jnp.cos(3 * X)
+    report = check_vjp(
+        lambda z: z**2, lambda z: (z**2, z), lambda z, u: (turn(2 * z * u),), z
+    )
+    assert report.leaves[0].cause == cause
 
 
 def blend(a: Any, b: Any, c: Any) -> Any:
     """Of three arguments, each of which counts for something else."""
-    return a + 10 * b + 100 * c
+    return a * a + 10 * b * b + 100 * c * c
 
 
 @pytest.mark.parametrize(
     ("nondiff_argnums", "fixed", "moving"),
     [
         ((), (), (0, 1, 2)),
+        (1, (1,), (0, 2)),
+        (-1, (2,), (0, 1)),
         ((0,), (0,), (1, 2)),
-        ((1,), (1,), (0, 2)),
         ((2,), (2,), (0, 1)),
-        ((-1,), (2,), (0, 1)),
         ((-3,), (0,), (1, 2)),
-        ((0, 1), (0, 1), (2,)),
         ((0, 2), (0, 2), (1,)),
-        ((1, -1), (1, 2), (0,)),
         ((-1, 0), (0, 2), (1,)),
     ],
 )
 def test_arguments_that_are_not_differentiated_keep_their_values(
-    ask: Callable[..., Asked],
-    nondiff_argnums: tuple[int, ...],
-    fixed: tuple[int, ...],
-    moving: tuple[int, ...],
+    nondiff_argnums: Any, fixed: tuple[int, ...], moving: tuple[int, ...]
 ) -> None:
-    returned = []
+    primals = [jnp.arange(1.0, 4.0), jnp.arange(2.0, 5.0), jnp.arange(3.0, 6.0)]
+    factors = (2, 20, 200)
+
+    def bwd(*received: Any) -> Any:
+        *given, residuals, u = received
+        assert len(given) == len(fixed)
+        for i, value in zip(fixed, given, strict=True):
+            np.testing.assert_array_equal(value, primals[i])
+        return tuple(factors[i] * residuals[i] * u for i in moving)
 
     def fwd(*primals: Any) -> Any:
         return blend(*primals), primals
 
-    def bwd(*received: Any) -> Any:
-        returned.append(received)
-        return tuple(jnp.full((), 7.0 + i) for i in moving)
-
-    primals = [jnp.float32(1), jnp.float32(2), jnp.float32(3)]
-    asked = ask(blend, fwd, bwd, *primals, nondiff_argnums=nondiff_argnums)
-    assert asked.params == tuple(primals[i] for i in moving)
-    params, u = tuple(4 * value for value in asked.params), jnp.float32(2)
-    put = [4 * p if i in moving else p for i, p in enumerate(primals)]
-    value, cotangents = asked.gradient(params, u)
-    assert cotangents == tuple(7.0 + i for i in moving)
-    assert value == asked.loss(params, u) == 2 * blend(*put)
-    assert returned == [(*(primals[i] for i in fixed), tuple(put), u)]
+    report = check_vjp(blend, fwd, bwd, *primals, nondiff_argnums=nondiff_argnums)
+    assert report.ok
+    assert len(report.leaves) == len(moving)
 
 
-def test_bwd_receives_fixed_arguments_as_from_jax(ask: Callable[..., Asked]) -> None:
-    received = []
-
-    def fwd(a: Any, b: Any, c: Any) -> Any:
-        return blend(a, b, c), None
-
-    def bwd(*given: Any) -> Any:
-        received.append(given[:-2])
-        return (10 * given[-1],)
-
-    primals = [jnp.float32(1), jnp.float32(2), jnp.float32(3)]
-    rule = jax.custom_vjp(blend, nondiff_argnums=(2, 0))
-    rule.defvjp(fwd, bwd)
-    assert jax.grad(rule, argnums=1)(*primals) == 10
-    asked = ask(blend, fwd, bwd, *primals, nondiff_argnums=(2, 0))
-    asked.gradient(asked.params, asked.u)
-    assert received == [(1, 3), (1, 3)]
+@pytest.mark.parametrize("position", [3, -4])
+def test_position_without_a_primal_is_refused(position: int) -> None:
+    with pytest.raises(ValueError, match="`nondiff_argnums` must lie in the 3 primals"):
+        check_vjp(blend, blend, blend, 1.0, 2.0, 3.0, nondiff_argnums=position)
 
 
-@pytest.mark.parametrize("form", [tuple, list])
-def test_none_stands_for_the_zeros_of_a_whole_tree(
-    ask: Callable[..., Asked], form: Callable[..., Any]
-) -> None:
-    steps = jnp.array([3, 4])
-    tree = {"a": X, "b": 0.5, "c": steps, "d": 3, "e": "relu", "f": np.float64(2)}
-    given = {"scale": jnp.ones((4, 3))}
+def test_unknown_option_is_refused() -> None:
+    with pytest.raises(TypeError, match="`tries` must be an option"):
+        check_vjp(product, product_fwd, product_bwd, X, W, tries=3)
+
+
+@pytest.mark.parametrize("part", ["whole", "a", "b"])
+def test_none_stands_for_the_zeros_of_a_part_of_a_tree(part: str) -> None:
+    tree = {"a": X, "b": [X, jnp.arange(3)], "c": X}
 
     def function(tree: Any, x: Any) -> Any:
-        return x["scale"]
+        return tree["c"] * (part != "whole") + x["scale"]
 
-    def bwd(residuals: Any, u: Any) -> Any:
-        return form([None, given])
+    def bwd(_: Any, u: Any) -> Any:
+        zeros = [jnp.zeros_like(X), np.zeros(3, jax.dtypes.float0)]
+        given = {"a": jnp.zeros_like(X), "b": zeros, "c": u}
+        if part == "whole":
+            return None, {"scale": u}
+        return given | {part: None}, {"scale": u}
 
-    asked = ask(function, lambda *primals: (function(*primals), None), bwd, tree, given)
-    _, (zeros, other) = asked.gradient(asked.params, asked.u)
-    assert other is given
-    assert list(zeros) == list(tree)
-    np.testing.assert_array_equal(zeros["a"], np.zeros((4, 3)))
-    np.testing.assert_array_equal(zeros["c"], [0, 0])
-    assert (zeros["d"], zeros["e"]) == (3, "relu")
-    for name in ("b", "f"):
-        assert isinstance(zeros[name], jax.Array)
-        assert zeros[name].shape == ()
-        assert zeros[name] == 0
-    assert [zeros[name].dtype for name in "abcf"] == [
-        X.dtype,
-        "float32",
-        "int32",
-        "float32",
-    ]
+    def fwd(*primals: Any) -> Any:
+        return function(*primals), None
+
+    report = check_vjp(function, fwd, bwd, tree, {"scale": X})
+    assert report.ok, str(report)
+    assert not report.faults
 
 
 @pytest.mark.parametrize(
     ("returned", "size"),
     [
         ((), "0"),
-        ((X,), "1"),
         ([X], "1"),
         ((X, W, X), "3"),
         (None, "NoneType"),
         ({"x": X, "w": W}, "dict"),
-        (np.zeros(2), "ndarray"),
     ],
 )
-def test_cotangents_that_are_no_tuple_of_the_primals(
-    ask: Callable[..., Asked], returned: Any, size: str
-) -> None:
-    asked = ask(product, product_fwd, lambda r, u: returned, X, W)
+def test_cotangents_that_are_no_tuple_of_the_primals(returned: Any, size: str) -> None:
     with pytest.raises(TypeError) as caught:
-        asked.gradient(asked.params, asked.u)
+        check_vjp(product, product_fwd, lambda r, u: returned, X, W)
     assert str(caught.value) == (
         "`bwd` must return a tuple of 2, one cotangent per differentiable primal, "
         f"got {size}. Return None where it is zero."
     )
+
+
+def test_forward_of_another_dtype_is_a_fault() -> None:
+    report = check_vjp(
+        jnp.sin,
+        lambda x: (jnp.sin(x).astype(jnp.bfloat16), x),
+        lambda x, u: ((u * jnp.cos(x)).astype(jnp.float32),),
+        X,
+    )
+    assert not report.ok
+    assert "float32, got bfloat16" in report.faults[-1]
+
+
+def test_output_may_hold_none() -> None:
+    def function(x: Any) -> Any:
+        return jnp.sin(x), None
+
+    report = check_vjp(
+        function, lambda x: (function(x), x), lambda x, u: (u[0] * jnp.cos(x),), X
+    )
+    assert report.ok
+
+
+def test_names_are_those_of_axes_not_of_samples() -> None:
+    x = jnp.sin(jnp.arange(16.0))
+    report = check_vjp(
+        jnp.cumsum,
+        lambda x: (jnp.cumsum(x), None),
+        lambda _, u: (jnp.cumsum(u[::-1])[::-1] / 16,),
+        x,
+    )
+    (leaf,) = report.leaves
+    assert leaf.cause == "scale"
+    assert "1/16, the length of axis 0 of [0]" in leaf.explanation
+    assert "batch" not in str(report)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,6 @@
 """Every planted bug is caught, its leaves are named exactly, and so is its cause."""
 
 import functools
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -24,8 +23,10 @@ from handgrad.planted_bugs import (
     applies,
     catalogue,
     problem,
+    remembered,
     right_gradient,
 )
+from handgrad.planted_bugs.functions import RULES
 
 NAMES = [bug.name for bug in BUGS]
 NAMED = {bug.name: bug for bug in BUGS}
@@ -67,12 +68,13 @@ def prepared(network: Network, needs: str) -> tuple[Problem, Check, Basis]:
             Point(jax.jit(point.loss), point.params, point.args),
             right_gradient(point.h),
             point.alternatives,
+            strict=True,
         )
         return point, check, prepare(check.point)
 
 
 def examined(bug: Bug, network: Network, known: tuple[Variant, ...] = ()) -> Report:
-    """The report on a bug in a network."""
+    """The report on a bug in a network, held to the convention of jax.grad."""
     point, right, basis = prepared(network, bug.needs)
     with jax.enable_x64(bug.needs == "float64"):
         wrong = bug.gradient(point.h)
@@ -87,7 +89,13 @@ def spoiled(bug: Bug) -> list[str]:
 def test_there_are_sixty_and_no_name_stands_twice() -> None:
     assert len(BUGS) >= 60
     assert len(set(NAMES)) == len(BUGS)
-    assert {bug.cause for bug in BUGS} == set(CAUSES)
+
+
+def test_every_cause_is_planted() -> None:
+    """In a network or another function; and what has no derivative, in `test_parts`."""
+    wrong = [wrong for rule in RULES for wrong in rule.wrong]
+    causes = {bug.cause for bug in BUGS} | {c for w in wrong for c in w.causes}
+    assert causes | {"straight_through"} == set(CAUSES)
 
 
 def test_every_equation_and_every_activation_is_spoiled() -> None:
@@ -108,21 +116,10 @@ def test_bug_is_caught_and_its_leaves_are_named_exactly(name: str) -> None:
 @functools.cache
 def known(network: Network) -> tuple[Variant, ...]:
     """The catalogue for a network, each entry evaluated once and not once per bug."""
-
-    def once(variant: Variant) -> Variant:
-        found: dict[str, Any] = {}
-
-        def gradient(params: Any, *args: Any) -> Any:
-            dtype = str(params[0].weight.dtype)
-            if dtype not in found:
-                found[dtype] = variant.gradient(params, *args)
-            return found[dtype]
-
-        return variant._replace(gradient=gradient)
-
-    found = catalogue(*problem(network, 0, jnp.float32).h)
+    point = problem(network, 0, jnp.float32)
+    found = catalogue(*point.h)
     assert len(found) == len(BUGS)
-    return tuple(once(variant) for variant in found if variant.name in RELEVANT)
+    return remembered([entry for entry in found if entry.name in RELEVANT], point)
 
 
 @pytest.mark.parametrize(

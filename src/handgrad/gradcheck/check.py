@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from handgrad.gradcheck.randomness import normal, seeds_of, stream
 from handgrad.gradcheck.reference.float64 import Point, like
-from handgrad.gradcheck.reference.tolerance import rms
+from handgrad.gradcheck.reference.tolerance import finite, rms
 from handgrad.gradcheck.trees import to_numpy
 
 MOVE = 0.1
@@ -42,12 +43,21 @@ class Check(NamedTuple):
       gradient: params, *args -> gradient, or (value, gradient).
       alternatives: other points, for the cause `stale`.
       catalogue: known wrong gradients, for what the numbers alone do not tell.
+      accuracy: how far a right gradient may be off by design, relative to its norm.
+      strict: whether a convention at a kink other than that of autodiff is wrong.
+      product: whether the gradient is a vector-Jacobian product, so that no argument
+        is a batch, a class or a penalty.
+      related: params -> other arrays that play a part, by name, such as the output.
     """
 
     point: Point
     gradient: Callable[..., Any]
     alternatives: Alternatives = MappingProxyType({})
     catalogue: Sequence[Variant] = ()
+    accuracy: float = 0.0
+    strict: bool = False
+    product: bool = False
+    related: Callable[[Any], Mapping[str, Any]] | None = None
 
 
 def move(check: Check, key: jax.Array) -> Check:
@@ -56,14 +66,13 @@ def move(check: Check, key: jax.Array) -> Check:
     A leaf of zeros is moved as much as the largest leaf.
     """
     values = check.point.split.values
-    seed = np.asarray(jax.random.key_data(key)).ravel().tolist()
-    generator = np.random.default_rng(seed)
+    generator = stream("points", *seeds_of(key))
     exact = [to_numpy(leaf) for leaf in values]
     # mutants: without leaves nothing is moved
-    usual = max((rms(value) for value in exact), default=0.0) or 1.0
+    usual = max((rms(finite(value)) for value in exact), default=0.0) or 1.0
     moved = []
     for value, leaf in zip(exact, values, strict=True):
-        step = MOVE * (rms(value) or usual)
-        noise = generator.standard_normal(value.shape)
-        moved.append(like(value + step * noise, leaf))
+        step = MOVE * (rms(finite(value)) or usual)
+        noise = np.where(np.isfinite(value), step * normal(generator, value), 0.0)
+        moved.append(like(value + noise, leaf))
     return check._replace(point=check.point.at(moved, check.point.args))

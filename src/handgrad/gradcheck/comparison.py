@@ -5,17 +5,23 @@ from functools import cached_property
 
 import numpy as np
 
+from handgrad.gradcheck.reference.dtypes import is_inexact, unit_of
 from handgrad.gradcheck.reference.float64 import Point
 from handgrad.gradcheck.reference.tolerance import (
     STRICT,
     Floor,
+    finite,
     largest,
+    projected_lines,
     projection,
     rms,
 )
 from handgrad.gradcheck.reference.truth import Reference
 from handgrad.gradcheck.structure import Aligned
 from handgrad.gradcheck.trees import dtype_of, to_numpy
+
+ROUNDINGS = 8.0
+"""How many units of a dtype that is not the parameter's a gradient may be off by it."""
 
 
 @dataclass(frozen=True)
@@ -24,8 +30,8 @@ class Comparison:
 
     Attributes:
       path: the leaf's name.
-      parameter: theta, float64.
-      candidate: the gradient to be checked, float64, to the last digit.
+      parameter: theta, 64 bits; 0 where it is infinite.
+      candidate: the gradient to be checked, 64 bits, to the last digit.
       truth: g, autodiff in float64.
       floor: what rounding may do, in the gradient's units.
       dtype: the working dtype, that of the parameter.
@@ -65,7 +71,7 @@ class Comparison:
         return self.excess_of(self.truth) <= 1
 
     def excess_of(self, residual: np.ndarray, stretch: float = 1.0) -> float:
-        """How many times its floor a residual is, in the strictest of the four ways.
+        """How many times its floor a residual is, by the strictest of its figures.
 
         Args:
           residual: of the leaf's shape.
@@ -79,6 +85,9 @@ class Comparison:
             (abs(projection(residual, self.truth)), self.floor.along_gradient),
             (abs(projection(residual, self.parameter)), self.floor.along_parameter),
         )
+        if self.floor.lines:
+            lines = projected_lines(residual, self.truth, self.parameter)
+            figures += tuple(zip(lines, self.floor.lines, strict=True))
         return max(ratio(figure, limit * stretch) for figure, limit in figures)
 
     def explained_by(self, prediction: np.ndarray) -> bool:
@@ -108,6 +117,18 @@ class Comparison:
         return tuple(int(i) for i in where)
 
 
+def _cast(dtype: np.dtype | None, truth: np.ndarray) -> float:
+    """How far a gradient may be off by a wrong dtype alone, relative to its norm.
+
+    By `ROUNDINGS` of them; by 1, absolute, where it came in integers.
+    """
+    if dtype is None:
+        return 0.0
+    if is_inexact(dtype):
+        return ROUNDINGS * unit_of(dtype)
+    return 1 / rms(truth) if truth.any() else 0.0
+
+
 def ratio(figure: float, limit: float) -> float:
     """A figure in units of its limit, which may be 0."""
     if figure == 0:
@@ -116,9 +137,16 @@ def ratio(figure: float, limit: float) -> float:
 
 
 def compare(
-    point: Point, aligned: Aligned, reference: Reference
+    point: Point, aligned: Aligned, reference: Reference, accuracy: float = 0.0
 ) -> dict[str, Comparison]:
-    """Every floating leaf for which there is a candidate, by path, in order."""
+    """Every floating leaf for which there is a candidate, by path, in order.
+
+    Args:
+      point: where.
+      aligned: the candidate.
+      reference: the truth, with its floors.
+      accuracy: how far a right gradient may be off by design, relative to its norm.
+    """
     split, found = point.split, {}
     for path, parameter, truth, floor in zip(
         split.floating_paths,
@@ -128,9 +156,13 @@ def compare(
         strict=True,
     ):
         if path in aligned.values:
+            theta = finite(to_numpy(parameter))
+            off = accuracy + _cast(aligned.dtypes.get(path), truth)
+            if off:
+                floor = floor.loosened(off, truth, theta)
             found[path] = Comparison(
                 path=path,
-                parameter=to_numpy(parameter),
+                parameter=theta,
                 candidate=aligned.values[path],
                 truth=truth,
                 floor=floor,

@@ -1,7 +1,8 @@
 """Pytrees as a check sees them: named leaves, and which of them have a gradient.
 
-A leaf has a gradient if it is a floating array or a Python float. Integers, keys,
-strings and functions have none; they are carried along as they are.
+A leaf has a gradient if it is a floating or complex array, or a Python float or complex
+number. Integers, keys, strings and functions have none; they are carried along as they
+are.
 """
 
 from collections.abc import Sequence
@@ -39,6 +40,12 @@ class Split(NamedTuple):
         """The names of the leaves that have a gradient, in order."""
         return [self.paths[i] for i in self.floating]
 
+    @property
+    def keys(self) -> list[Any]:
+        """The paths of all leaves as JAX gives them, in order."""
+        tree = jax.tree.unflatten(self.structure, self.leaves)
+        return [path for path, _ in jax.tree_util.tree_leaves_with_path(tree)]
+
     def merge(self, values: Sequence[Any]) -> Tree:
         """The tree with its floating leaves replaced, in order, by ``values``."""
         leaves = list(self.leaves)
@@ -52,7 +59,7 @@ def split(tree: Tree) -> Split:
     found, structure = jax.tree_util.tree_flatten_with_path(tree)
     paths = tuple(name_of(path) for path, _ in found)
     leaves = tuple(leaf for _, leaf in found)
-    floating = tuple(i for i, leaf in enumerate(leaves) if is_floating(leaf))
+    floating = tuple(i for i, leaf in enumerate(leaves) if is_differentiable(leaf))
     return Split(structure, paths, leaves, floating)
 
 
@@ -67,14 +74,19 @@ def is_array(leaf: Any) -> bool:
 
 
 def is_floating(leaf: Any) -> bool:
-    """Whether a leaf has a gradient: a real floating array, or a Python float."""
+    """Whether a leaf is a real floating array, or a Python float."""
     if isinstance(leaf, float):
         return True
     return is_array(leaf) and jnp.issubdtype(leaf.dtype, jnp.floating)
 
 
+def is_differentiable(leaf: Any) -> bool:
+    """Whether a leaf has a gradient: real or complex, and no integer."""
+    return is_floating(leaf) or is_complex(leaf)
+
+
 def is_complex(leaf: Any) -> bool:
-    """Whether a leaf is complex, which this check does not handle."""
+    """Whether a leaf is complex: an array, or a Python number."""
     if isinstance(leaf, complex):
         return True
     return is_array(leaf) and jnp.issubdtype(leaf.dtype, jnp.complexfloating)
@@ -86,15 +98,15 @@ def dtype_of(leaf: Any) -> np.dtype:
 
 
 def to_numpy(leaf: Any) -> np.ndarray:
-    """A floating leaf as float64 on the host, exactly."""
-    return np.asarray(leaf).astype(np.float64)
+    """A leaf as float64, or complex128, on the host, exactly."""
+    return np.asarray(leaf).astype(np.complex128 if is_complex(leaf) else np.float64)
 
 
-def map_floating(function: Any, tree: Tree) -> Tree:
-    """Apply ``function`` to the floating arrays of ``tree``; leave the rest alone."""
+def map_differentiable(function: Any, tree: Tree) -> Tree:
+    """Apply ``function`` to the arrays that have a gradient; leave the rest alone."""
 
     def visit(leaf: Any) -> Any:
-        return function(leaf) if is_array(leaf) and is_floating(leaf) else leaf
+        return function(leaf) if is_array(leaf) and is_differentiable(leaf) else leaf
 
     return jax.tree.map(visit, tree)
 

@@ -1,15 +1,20 @@
 """`check_vjp`: a forward and a backward function, in the order of jax.custom_vjp."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from handgrad.gradcheck.gradients import check_gradients
+from handgrad.gradcheck.check import Check
+from handgrad.gradcheck.cotangents import Cotangent
+from handgrad.gradcheck.gradients import check_often, options_of
+from handgrad.gradcheck.randomness import seeds_of
+from handgrad.gradcheck.reference.float64 import Point
 from handgrad.gradcheck.report.report import Report
-from handgrad.gradcheck.trees import dtype_of, is_array, is_floating
+from handgrad.gradcheck.trees import dtype_of, is_array
 
 
 def check_vjp(
@@ -17,15 +22,16 @@ def check_vjp(
     fwd: Callable[..., Any],
     bwd: Callable[..., Any],
     *primals: Any,
-    nondiff_argnums: Sequence[int] = (),
+    nondiff_argnums: int | Sequence[int] = (),
     key: jax.Array | None = None,
     **options: Any,
 ) -> Report:
     """Check a hand-written vector-Jacobian product before registering it.
 
     With a random cotangent u of the output, ``bwd`` must return the gradient of
-    <u, function(primals)>. Pass the plain function, not the `jax.custom_vjp` made of
-    it: then autodiff of the plain function is the reference.
+    Re <u, function(primals)>, in JAX's convention: <u, y> = sum u y, without a
+    conjugate. Pass the plain function, not the `jax.custom_vjp` made of it: then
+    autodiff of the plain function is the reference.
 
     Args:
       function: primals -> output, any pytree of arrays.
@@ -35,12 +41,13 @@ def check_vjp(
       primals: the arguments.
       nondiff_argnums: the positions that `jax.custom_vjp` is told are not
         differentiated.
-      key: a PRNG key for the cotangent (and for more points); default 0.
-      options: as in `check_gradients`.
+      key: a PRNG key for the cotangents (and for more points); default 0.
+      options: as in `check_gradients`; each of the ``trials`` has a cotangent of its
+        own.
 
     Returns:
       The report, with one group of leaves per differentiable primal. A ``fwd`` whose
-      output is not the function's is a fault.
+      output is not the function's, in value or in dtype, is a fault.
 
     Raises:
       TypeError: if ``bwd`` returns another number of cotangents, or ``fwd`` an output
@@ -54,24 +61,73 @@ def check_vjp(
       >>> report.leaves[0].cause
       'sign'
     """
-    key = jax.random.key(0) if key is None else key
-    forward = fwd(*primals)[0]
-    cotangent = _cotangent(key, forward)
-    fixed = tuple(sorted(i % len(primals) for i in nondiff_argnums))
+    seeds = seeds_of(key)
+    fixed = _positions(nondiff_argnums, len(primals))
     moving = tuple(i for i in range(len(primals)) if i not in fixed)
     params = tuple(primals[i] for i in moving)
+    cotangent = Cotangent.of(_output_of(function, primals))
+    faults: list[str] = []
 
-    def loss(params: tuple[Any, ...], u: Any) -> jax.Array:
-        output = function(*_put(primals, moving, params))
-        _check_form(forward, output)
-        return _inner(u, output)
+    def loss(params: tuple[Any, ...], u: list[Any]) -> jax.Array:
+        return cotangent.inner(u, function(*_put(primals, moving, params)))
 
-    def gradient(params: tuple[Any, ...], u: Any) -> tuple[jax.Array, Any]:
+    def gradient(params: tuple[Any, ...], u: list[Any]) -> tuple[Any, Any]:
         output, residuals = fwd(*_put(primals, moving, params))
-        cotangents = bwd(*(primals[i] for i in fixed), residuals, _match(u, output))
-        return _inner(u, output), _full(cotangents, params)
+        faults.extend(cotangent.compare(output))
+        cotangents = bwd(*(primals[i] for i in fixed), residuals, cotangent.match(u))
+        return cotangent.inner(u, output), _full(cotangents, params)
 
-    return check_gradients(loss, gradient, params, cotangent, key=key, **options)
+    def related(params: tuple[Any, ...]) -> dict[str, Any]:
+        inputs = _put(primals, moving, params)
+        outputs = jax.tree.leaves(function(*inputs))
+        found = {_named("output", i, outputs): x for i, x in enumerate(outputs)}
+        inputs = jax.tree.leaves(inputs)
+        arrays = {f"primal leaf {i}": x for i, x in enumerate(inputs) if is_array(x)}
+        return found | arrays
+
+    def again(check: Check, trial: int) -> Check:
+        point = check.point
+        u = cotangent.draw(*seeds, trial)
+        return check._replace(point=Point(loss, point.params, (u,)))
+
+    point = Point(loss, params, (cotangent.draw(*seeds, 0),))
+    check = Check(point, gradient, product=True, related=related)
+    if key is None and options.get("trials", 1) > 1:
+        key = jax.random.key(0)
+    report = check_often(check, key=key, again=again, **options_of(options))
+    return replace(report, faults=tuple(dict.fromkeys([*report.faults, *faults])))
+
+
+def _named(what: str, i: int, leaves: Sequence[Any]) -> str:
+    return f"the {what}" if len(leaves) == 1 else f"{what} leaf {i}"
+
+
+def _positions(nondiff_argnums: int | Sequence[int], primals: int) -> tuple[int, ...]:
+    given = [nondiff_argnums] if isinstance(nondiff_argnums, int) else nondiff_argnums
+    if any(not -primals <= i < primals for i in given):
+        raise ValueError(
+            f"`nondiff_argnums` must lie in the {primals} primals, got "
+            f"{tuple(given)}. Pass positions from 0 to {primals - 1}."
+        )
+    return tuple(sorted({i % primals for i in given}))
+
+
+def _output_of(function: Callable[..., Any], primals: Sequence[Any]) -> Any:
+    """Shapes and dtypes of the output, traced; as it comes if that cannot be."""
+    arrays = [i for i, leaf in enumerate(primals) if _has_arrays(leaf)]
+
+    def of_arrays(*moved: Any) -> Any:
+        return function(*_put(primals, arrays, moved))
+
+    try:
+        return jax.eval_shape(of_arrays, *(primals[i] for i in arrays))
+    except Exception:  # whatever a function raises that cannot be traced
+        return function(*primals)
+
+
+def _has_arrays(tree: Any) -> bool:
+    leaves = jax.tree.leaves(tree)
+    return bool(leaves) and all(is_array(x) or isinstance(x, float) for x in leaves)
 
 
 def _put(
@@ -84,57 +140,6 @@ def _put(
     return merged
 
 
-def _check_form(forward: Any, output: Any) -> None:
-    shapes, expected = (jax.tree.map(np.shape, tree) for tree in (forward, output))
-    if shapes != expected:
-        raise TypeError(
-            "`fwd` must return (output, residuals) with the output of the function, "
-            f"whose shapes are {expected}, got {shapes}."
-        )
-
-
-def _cotangent(key: jax.Array, output: Any) -> Any:
-    """Normal numbers in the shapes of the floating leaves of the output; None else."""
-    seed = np.asarray(jax.random.key_data(key)).ravel().tolist()
-    generator = np.random.default_rng(seed)
-
-    def draw(leaf: Any) -> Any:
-        if not is_floating(leaf):
-            return None
-        return jnp.asarray(generator.standard_normal(np.shape(leaf)), dtype_of(leaf))
-
-    return jax.tree.map(draw, output)
-
-
-def _inner(u: Any, output: Any) -> jax.Array:
-    """<u, output> over the floating leaves, in float32, or float64 if there is any."""
-    pairs = zip(_leaves(u), jax.tree.leaves(output), strict=True)
-    live = [(weight, leaf) for weight, leaf in pairs if weight is not None]
-    # mutants: nothing is wider
-    double = any(dtype_of(leaf) == np.float64 for _, leaf in live)
-    wide = jnp.float64 if double else jnp.float32
-    total = jnp.zeros((), wide)
-    for weight, leaf in live:
-        total += jnp.sum(jnp.asarray(weight, wide) * jnp.asarray(leaf, wide))
-    return total
-
-
-def _match(u: Any, output: Any) -> Any:
-    """The cotangent as JAX would pass it: float0 zeros for what is not floating."""
-
-    def fill(weight: Any, leaf: Any) -> Any:
-        if weight is None:
-            return np.zeros(np.shape(leaf), jax.dtypes.float0)
-        return weight
-
-    filled = map(fill, _leaves(u), jax.tree.leaves(output))
-    return jax.tree.unflatten(jax.tree.structure(output), list(filled))
-
-
-def _leaves(u: Any) -> list[Any]:
-    return jax.tree.leaves(u, is_leaf=lambda leaf: leaf is None)
-
-
 def _full(cotangents: Any, params: tuple[Any, ...]) -> tuple[Any, ...]:
     """One cotangent per primal, None replaced by the zeros that it stands for."""
     several = isinstance(cotangents, tuple | list)
@@ -144,13 +149,26 @@ def _full(cotangents: Any, params: tuple[Any, ...]) -> tuple[Any, ...]:
             f"`bwd` must return a tuple of {len(params)}, one cotangent per "
             f"differentiable primal, got {size}. Return None where it is zero."
         )
-
-    def zeros(leaf: Any) -> Any:
-        if not (is_array(leaf) or isinstance(leaf, float)):
-            return leaf
-        return jnp.zeros_like(leaf)
-
     return tuple(
-        jax.tree.map(zeros, primal) if part is None else part
-        for part, primal in zip(cotangents, params, strict=True)
+        _filled(part, primal) for part, primal in zip(cotangents, params, strict=True)
     )
+
+
+def _filled(part: Any, primal: Any) -> Any:
+    """A cotangent with zeros for None, which may stand for a part of the tree."""
+
+    def fill(given: Any, tree: Any) -> Any:
+        return jax.tree.map(_zeros, tree) if given is None else given
+
+    try:
+        return jax.tree.map(fill, part, primal, is_leaf=lambda x: x is None)
+    except ValueError:  # another structure, which the comparison reports
+        return part
+
+
+def _zeros(leaf: Any) -> Any:
+    if not (is_array(leaf) or isinstance(leaf, float | complex)):
+        return leaf
+    if jnp.issubdtype(jnp.result_type(leaf), jnp.inexact):
+        return np.zeros(np.shape(leaf), dtype_of(leaf))
+    return np.zeros(np.shape(leaf), jax.dtypes.float0)

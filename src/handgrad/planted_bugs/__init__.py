@@ -18,6 +18,7 @@ from handgrad.planted_bugs.problem import Network as Network
 from handgrad.planted_bugs.problem import Problem as Problem
 from handgrad.planted_bugs.problem import applies as applies
 from handgrad.planted_bugs.problem import problem as problem
+from handgrad.planted_bugs.problem import remembered as remembered
 from handgrad.planted_bugs.sample_errors import SAMPLE_ERRORS
 from handgrad.planted_bugs.stale_errors import STALE_ERRORS
 from handgrad.planted_bugs.weight_errors import WEIGHT_ERRORS

@@ -93,7 +93,7 @@ MEAN_ERRORS = (
     ),
     b5(
         name="b5_summed",
-        cause="unknown",
+        cause="reduced",
         says="summed over the units as well",
         wrong=lambda t, g: jnp.broadcast_to(jnp.sum(g), g.shape),
         at=first,

@@ -1,12 +1,16 @@
 """Problems on which planted bugs show: a network, a batch, and what each bug needs."""
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
+from handgrad.gradcheck import Variant
+from handgrad.gradcheck.reference.float64 import widen
 from handgrad.planted_bugs.backward import NONLINEARITIES, Nonlinearity, loss
 from handgrad.planted_bugs.bug import Bug
 from handgrad.planted_bugs.change import before, previous
@@ -64,6 +68,28 @@ class Problem:
             "the parameters before the last step": (then, *self.args),
             "the previous batch": (self.params, previous(x), *rest),
         }
+
+
+def remembered(variants: Sequence[Variant], point: Problem) -> tuple[Variant, ...]:
+    """The same variants at this one problem, each evaluated once in a dtype.
+
+    They are evaluated at the numbers of the problem, wherever they are asked.
+    """
+
+    def remember(variant: Variant) -> Variant:
+        @functools.cache
+        def in_dtype(dtype: str) -> Any:
+            with jax.ensure_compile_time_eval():
+                given = point.params, point.args
+                params, args = widen(given) if dtype == "float64" else given
+                return variant.gradient(params, *args)
+
+        def gradient(params: Any, *args: Any) -> Any:
+            return in_dtype(str(params[0].weight.dtype))
+
+        return variant._replace(gradient=gradient)
+
+    return tuple(map(remember, variants))
 
 
 def applies(bug: Bug, network: Network, dtype: Any) -> bool:

@@ -99,9 +99,19 @@ def test_wrong_form_is_structure() -> None:
     assert diagnosed(flat)[0] == {A: Finding("unknown", "The shape is wrong.")}
 
 
-def test_leaf_of_the_wrong_dtype_is_structure_whatever_its_numbers() -> None:
+def test_wrong_dtype_hides_no_wrong_sign() -> None:
     found, _ = diagnosed(leaves(-TRUTH, TRUTH), {A: "The dtype is off."})
-    assert found == {A: Finding("structure", "The dtype is off.")}
+    assert found[A].cause == "sign"
+    assert found[A].explanation.endswith(" forgotten. The dtype is off.")
+
+
+def test_wrong_dtype_is_all_there_is_to_say_of_right_or_unknown_numbers() -> None:
+    for candidate in (TRUTH, WRONG):
+        found, _ = diagnosed(leaves(candidate, TRUTH), {A: "The dtype is off."})
+        assert found == {A: Finding("structure", "The dtype is off.")}
+
+
+def test_leaf_of_a_wrong_dtype_beside_one_that_is_wrong() -> None:
     found, _ = diagnosed(leaves(-TRUTH, TRUTH), {C: "Nothing came."})
     assert {p: f.cause for p, f in found.items()} == {A: "sign", C: "structure"}
 

@@ -345,3 +345,20 @@ def test_right_leaf_beside_a_moved_one_is_not_told() -> None:
         permuted, comparison("a", GRID, GRID), comparison("b", GRID[::-1], GRID)
     )
     assert list(found) == ["b"]
+
+
+@pytest.mark.parametrize(("floor", "found"), [(1e-5, True), (1e-4, False)])
+def test_small_moves_among_dense_entries_are_chance(floor: float, found: bool) -> None:
+    """In reach of a move of 0.002 are four entries, and rounding covers 1/20 of it."""
+    truth = np.linspace(1.0, 2.0, 1001)
+    order = np.arange(1001).reshape(-1, 7)[:, [3, 0, 6, 1, 5, 2, 4]].ravel()
+    leaf = comparison("b", truth[order], truth, floor)
+    assert leaf.wrong
+    assert bool(explained(permuted, leaf)) == found
+
+
+def test_small_moves_of_complex_entries_are_chance() -> None:
+    truth = 1 + 1e-3 * np.exp(1j * np.arange(8.0))
+    assert explained(permuted, comparison("z", truth[::-1], truth)) == {}
+    truth = np.exp(1j * np.arange(8.0))
+    assert list(explained(permuted, comparison("z", truth[::-1], truth))) == ["z"]

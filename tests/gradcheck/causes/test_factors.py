@@ -221,3 +221,15 @@ def test_constant_is_no_penalty_where_all_signs_are_alike() -> None:
     assert decayed(np.full((4, 3), 0.5), -2 + THETA) == {}
     zero_too = np.where(THETA > 0, THETA, 0)
     assert "sign" in decayed(0.5 * np.sign(zero_too), zero_too)["w"]
+
+
+def test_factor_of_a_complex_leaf_may_be_complex() -> None:
+    """And what is added is a real multiple."""
+    rng = np.random.default_rng(0)
+    truth = rng.standard_normal(8) + 1j * rng.standard_normal(8)
+    for factor in (1j, 1.5, 2 - 1j):
+        leaf = comparison("z", factor * truth, truth)
+        (text,) = explained(free_scale, leaf).values()
+        assert complex(text.split()[0]) == pytest.approx(factor)
+    turned = comparison("z", (1 + 1j) * truth, truth, parameter=truth)
+    assert explained(weight_decay, turned) == {}

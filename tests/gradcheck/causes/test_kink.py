@@ -19,8 +19,9 @@ A, B, C = "['a']", "['b']", "['c']"
 Leaves = dict[str, Any]
 
 BENT = (
-    "The loss has a kink at this point, and the gradient is right beside it: only the "
-    "convention at the kink differs. jax.nn takes relu'(0) = 0."
+    "The loss has a kink at this point, and the gradient is right beside it; at it, it "
+    "is not that of jax.grad, and not between the one-sided derivatives either, or it "
+    "is held to jax.grad by strict=True."
 )
 
 

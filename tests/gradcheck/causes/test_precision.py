@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from gradcheck.cases import comparison, mismatch
 
-from handgrad import check_gradients
+from handgrad import check_gradients, check_vjp
 from handgrad.gradcheck.causes.precision import low_precision
 
 RANDOM = np.random.default_rng(0)
@@ -276,7 +276,7 @@ def test_noise_beside_a_parameter_of_zeros_is_noise() -> None:
 @pytest.mark.parametrize("shape", [(16, 16), (40, 16), (16, 40)])
 def test_noise_has_no_low_rank(shape: tuple[int, int]) -> None:
     """Half of r^2 in one direction is 8 / 16."""
-    rng = np.random.default_rng(11)
+    rng = np.random.default_rng(12)
     truth = rng.standard_normal(shape)
     u, _, vt = np.linalg.svd(rng.standard_normal(shape), full_matrices=False)
     for share, known in ((0.48, True), (0.52, False)):
@@ -300,3 +300,39 @@ def test_only_the_leaves_that_are_narrow_are_told() -> None:
     (claim,) = low_precision(mismatch(wide, narrow))
     assert list(claim.explanations) == ["b"]
     assert claim.cause == "low_precision"
+
+
+ERRORS = {
+    "flipped": lambda x, u: jnp.flip(u),
+    "rolled": lambda x, u: jnp.roll(u * x, 1, -1),
+    "summed": lambda x, u: jnp.cumsum(u, -1) / 3,
+    "in turns": lambda x, u: u * (1 - 2 * (jnp.arange(x.shape[-1]) % 2)),
+}
+"""Algebra that no known array shows."""
+
+
+@pytest.mark.parametrize("name", ERRORS)
+def test_small_error_that_stays_beside_the_point_is_no_rounding(name: str) -> None:
+    x = jnp.asarray(np.random.default_rng(2).standard_normal((12, 16)), jnp.float32)
+    report = check_vjp(
+        jnp.sin,
+        lambda x: (jnp.sin(x), x),
+        lambda x, u: (u * jnp.cos(x) + 0.002 * ERRORS[name](x, u),),
+        x,
+    )
+    assert report.leaves[0].cause == "unknown", str(report)
+
+
+def test_noise_of_a_gradient_that_runs_nowhere_else_is_noise() -> None:
+    w = jnp.asarray(W, jnp.float32)
+    noise = 2**-9 * np.random.default_rng(3).standard_normal(W.shape)
+    seen = jnp.cos(w) * (1 + jnp.asarray(noise, jnp.float32))
+
+    def gradient(given: Any) -> Any:
+        assert (given == w).all()
+        return seen
+
+    report = check_gradients(lambda w: jnp.sum(jnp.sin(w)), gradient, w)
+    assert report.leaves[0].cause == "low_precision", str(report)
+    report = check_gradients(lambda w: jnp.sum(jnp.sin(w)), lambda _: seen, w)
+    assert report.leaves[0].cause == "unknown", str(report)

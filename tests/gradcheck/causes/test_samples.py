@@ -437,3 +437,19 @@ def test_nothing_is_taken_apart_where_all_that_is_wrong_has_another_shape() -> N
     check = Check(Point(mean, {"w": jnp.zeros(30)}, (jnp.asarray(ROWS),)), mean)
     assert list(samples_dropped(Mismatch(check, {leaf.path: leaf}, [leaf.path]))) == []
     assert asked == []
+
+
+def test_rows_of_a_mask_are_no_samples() -> None:
+    """One row is taken for all; that of the last query hides nothing."""
+    rng = np.random.default_rng(0)
+    q, k, v = (jnp.asarray(rng.standard_normal((6, 4)), jnp.float32) for _ in "qkv")
+    mask = jnp.where(jnp.tril(jnp.ones((6, 6), bool)), 0.0, -jnp.inf)
+
+    def attended(q: jax.Array, mask: jax.Array) -> jax.Array:
+        return jnp.sum((jax.nn.softmax(q @ k.T / 2 + mask) @ v) ** 2)
+
+    def forgets(q: jax.Array, mask: jax.Array) -> jax.Array:
+        return jax.grad(attended)(q, jnp.zeros_like(mask))
+
+    report = check_gradients(attended, forgets, q, mask)
+    assert [leaf.cause for leaf in report.wrong] == ["unknown"], str(report)

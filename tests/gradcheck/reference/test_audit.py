@@ -10,8 +10,10 @@ from gradcheck.cases import BIAS, WEIGHT, check, leaf_of, loss, point, right
 from jax.core import Tracer
 
 from handgrad import Report, check_gradients
+from handgrad.gradcheck.randomness import stream
 from handgrad.gradcheck.reference.audit import Audit, audit_loss, audit_value
 from handgrad.gradcheck.reference.float64 import Evaluated, Point
+from handgrad.gradcheck.reference.slope import line_at
 from handgrad.gradcheck.reference.truth import Reference
 
 
@@ -65,8 +67,8 @@ def test_kink_is_a_note_and_no_fault() -> None:
 
 def test_other_convention_at_a_kink_is_named_as_such() -> None:
     report = _at_kink(0.5)
-    assert report.wrong[0].cause == "kink"
-    assert "only the convention" in report.wrong[0].explanation
+    assert report.ok
+    assert report.leaves[0].verdict == "convention"
 
 
 def test_gradient_wrong_at_a_kink_and_beside_it_is_no_kink() -> None:
@@ -94,18 +96,17 @@ def test_gradient_of_the_reference_that_is_not_finite_is_a_fault() -> None:
     assert "jax.grad of the loss in float64 is not finite" in report.faults[0]
 
 
-def test_loss_that_casts_inside_has_a_reference_of_that_precision() -> None:
+def test_loss_that_casts_inside_is_compared_with_one_that_does_not() -> None:
     def casts(w: jax.Array) -> jax.Array:
         return jnp.sum(w.astype(jnp.float32) ** 3)
 
     w = jnp.linspace(1.0, 2.0, 7)
     report = check_gradients(casts, lambda w: 3 * w**2, w)
     assert report.ok
-    assert report.judge == "float32"
-    assert "casts to float32 inside" in report.notes[0]
+    assert (report.judge, report.notes) == ("float64", ())
 
 
-def test_random_numbers_drawn_by_dtype_are_no_false_alarm() -> None:
+def test_random_numbers_drawn_by_dtype_are_the_same_in_float64() -> None:
     def noisy(w: jax.Array, key: jax.Array) -> jax.Array:
         return jnp.sum(w**2 * jax.random.normal(key, w.shape, w.dtype))
 
@@ -115,8 +116,7 @@ def test_random_numbers_drawn_by_dtype_are_no_false_alarm() -> None:
     point = (jnp.linspace(1.0, 2.0, 8), jax.random.key(3))
     report = check_gradients(noisy, gradient, *point)
     assert report.ok
-    assert report.judge == "float32"
-    assert "another function in float64" in report.notes[0]
+    assert (report.judge, report.notes) == ("float64", ())
 
 
 def reference(
@@ -134,10 +134,16 @@ def reference(
     return Reference(Evaluated(value, leaves, kind), beside, [], dtype, wide, [])
 
 
+def audit_at(at: Point, known: Reference) -> Audit:
+    """Along the lines through a point."""
+    return audit_loss(at, known, line_at(at, known))
+
+
 def audit(loss: Any, slope: float, here: float = 0.0, **known: Any) -> Audit:
     """Of a loss of one number at 0, with this value and slope for the truth."""
-    point = Point(lambda w: loss(w[0]), jnp.zeros(1))
-    return audit_loss(point, reference(here, [slope], **known))
+    with jax.enable_x64(True):  # whose constants are not rounded
+        point = Point(lambda w: loss(w[0]), jnp.zeros(1))
+        return audit_at(point, reference(here, [slope], **known))
 
 
 def h(dtype: str = "float64") -> float:
@@ -145,15 +151,16 @@ def h(dtype: str = "float64") -> float:
 
 
 class Seen:
-    """A loss of the parameters that keeps where it was evaluated, unless traced."""
+    """A loss of the parameters that keeps where it was evaluated, and looks there."""
 
     def __init__(self) -> None:
         self.points: list[Any] = []
 
     def __call__(self, params: Any, *args: Any) -> jax.Array:
         leaves = jax.tree.leaves((params, args))
-        if not any(isinstance(leaf, Tracer) for leaf in leaves):
-            self.points.append((params, args))
+        if any(isinstance(leaf, Tracer) for leaf in leaves):
+            raise TypeError("a loss that cannot be traced")
+        self.points.append((params, args))
         return sum((jnp.sum(0 * leaf) for leaf in leaves), jnp.zeros(()))
 
     def moves(self, params: Any) -> Any:
@@ -166,7 +173,7 @@ class Seen:
 def _directions() -> np.ndarray:
     """|v| along which a loss of one number at 0 is evaluated, the smaller first."""
     seen = Seen()
-    audit_loss(Point(seen, jnp.zeros(1)), reference(0.0, [0.0]))
+    audit_at(Point(seen, jnp.zeros(1)), reference(0.0, [0.0]))
     return np.sort(np.abs(seen.moves(np.zeros(1))[[0, 4], 0]) / h())
 
 
@@ -174,7 +181,7 @@ def test_loss_is_evaluated_ahead_and_behind_at_two_distances() -> None:
     seen, rng = Seen(), np.random.default_rng(0)
     params = {"a": np.zeros(900), "b": np.full(900, -3.0), "c": rng.normal(0, 0.1, 900)}
     flat = jax.tree.map(np.zeros_like, params)
-    audit_loss(Point(seen, params), reference(0.0, flat))
+    audit_at(Point(seen, params), reference(0.0, flat))
     moves = seen.moves(params)
     assert {leaf.shape for leaf in moves.values()} == {(8, 900)}
     for name, size in (("a", 3), ("b", 3), ("c", 0.1)):
@@ -189,7 +196,7 @@ def test_loss_is_evaluated_ahead_and_behind_at_two_distances() -> None:
 
 def test_point_of_zeros_is_left_by_steps_of_one() -> None:
     seen = Seen()
-    audit_loss(Point(seen, np.zeros(900)), reference(0.0, np.zeros(900)))
+    audit_at(Point(seen, np.zeros(900)), reference(0.0, np.zeros(900)))
     assert np.std(seen.moves(np.zeros(900))[0]) == pytest.approx(h(), rel=0.1)
 
 
@@ -199,7 +206,7 @@ def test_loss_is_evaluated_in_the_arithmetic_of_the_reference() -> None:
         seen = Seen()
         truth = [np.zeros(3), 0.0]
         known = reference(0.0, truth, dtype=dtype, wide=wide, probes=(0.0,))
-        audit_loss(Point(seen, params, args), known)
+        audit_at(Point(seen, params, args), known)
         for (array, number), (given,) in seen.points:
             assert array.dtype == dtype
             assert (wide and number.dtype == dtype) or isinstance(number, float)
@@ -232,7 +239,7 @@ def test_slope_may_be_off_by_ten_times_the_error_of_the_difference(
 
     for sign in (1, -1):
         assert not audit(cubic, 1 + 0.99 * sign * allowed).faults
-        assert audit(cubic, 1 + 1.01 * sign * allowed).faults
+        assert audit(cubic, 1 + sign * (1.01 * allowed + 1.5e-8)).faults
 
 
 @pytest.mark.parametrize("here", [1e6, -1e6])
@@ -282,16 +289,17 @@ def test_shorter_steps_must_contradict_the_longer_ones(v: np.ndarray) -> None:
 def test_small_leaf_beside_a_large_one_counts_to_half_the_digits() -> None:
     """Two slopes a and b, whose directions v are equal but for their sizes."""
     seen, point = Seen(), (jnp.zeros(1), jnp.zeros(1))
-    audit_loss(Point(seen, point), reference(0.0, [[0.0], [0.0]]))
+    audit_at(Point(seen, point), reference(0.0, [[0.0], [0.0]]))
     moves = [np.abs(m[[0, 4], 0]) for m in seen.moves(point)]
     allowed = np.sqrt(np.finfo(float).eps) * np.min(moves[0] / moves[1])
 
     def total(p: Any) -> jax.Array:
         return p[0][0] + 0 * p[1][0]
 
-    at = Point(total, point)
-    assert not audit_loss(at, reference(0.0, [[1.0], [0.99 * allowed]])).faults
-    assert audit_loss(at, reference(0.0, [[1.0], [1.01 * allowed]])).faults
+    with jax.enable_x64(True):
+        at = Point(total, (jnp.zeros(1), jnp.zeros(1)))
+        assert not audit_at(at, reference(0.0, [[1.0], [0.99 * allowed]])).faults
+        assert audit_at(at, reference(0.0, [[1.0], [1.01 * allowed]])).faults
 
 
 def test_bend_that_stays_when_the_step_is_halved_is_a_kink(v: np.ndarray) -> None:
@@ -346,7 +354,7 @@ def test_leaves_with_a_wrong_slope_are_named_and_no_others(wrong: str) -> None:
     params = {name: jnp.ones(1) for name in "acd"} | {"b": jnp.arange(3)}
     slopes = {name: [k] for k, name in enumerate("acd", start=1)}
     slopes |= {name: [-5.0] for name in wrong}
-    found = audit_loss(Point(weighted, params), reference(6.0, slopes))
+    found = audit_at(Point(weighted, params), reference(6.0, slopes))
     assert found.affected == tuple(f"['{name}']" for name in wrong)
 
 
@@ -357,7 +365,7 @@ def test_six_of_the_leaves_are_named(count: int, text: str) -> None:
     params = [jnp.ones(1) for _ in range(count)]
     value = float(weighted(params))
     known = reference(value, [[-k] for k in range(1, count + 1)])
-    (fault,) = audit_loss(Point(weighted, params), known).faults
+    (fault,) = audit_at(Point(weighted, params), known).faults
     assert fault == (
         f"jax.grad of the loss is not its derivative at [0], [1], [2], [3], [4], [5]"
         f"{text}: finite differences in float64 disagree. Look in the loss for "
@@ -370,7 +378,7 @@ def test_leaves_that_are_at_fault_only_together_are_not_named() -> None:
         return jnp.where(p[0][0] * p[1][0] != 0, p[1][0], 0.0)
 
     point = (jnp.zeros(1), jnp.zeros(1))
-    found = audit_loss(Point(together, point), reference(0.0, [[0.0], [0.0]]))
+    found = audit_at(Point(together, point), reference(0.0, [[0.0], [0.0]]))
     assert found.affected == ()
     assert found.faults[0].startswith("jax.grad of the loss is not its derivative: fin")
 
@@ -378,12 +386,12 @@ def test_leaves_that_are_at_fault_only_together_are_not_named() -> None:
 def test_where_nothing_is_finite_all_leaves_are_named() -> None:
     params = {"a": jnp.ones(1), "b": jnp.arange(3)}
     point = Point(weighted, params)
-    found = audit_loss(point, reference(np.nan, [[1.0]]))
+    found = audit_at(point, reference(np.nan, [[1.0]]))
     text = "the loss is nan at this point, where no gradient is right."
     assert found == Audit((text,), (), ("['a']", "['b']"), False)
-    found = audit_loss(point, reference(1.0, [[np.inf]]))
+    found = audit_at(point, reference(1.0, [[np.inf]]))
     text = "jax.grad of the loss in float64 is not finite at this point."
-    assert found == Audit((text,), (), ("['a']", "['b']"), False)
+    assert found == Audit((text,), (), ("['a']",), False)
 
 
 def valued(received: Any, truth: float, *probes: float) -> list[str]:
@@ -411,3 +419,15 @@ def test_value_of_zero_and_no_value_are_right() -> None:
     assert valued(0.0, 0.0, 0.0) == []
     assert valued(None, 1.0, 1.0) == []
     assert valued(jnp.array(1.0, jnp.bfloat16), 1.0, 1.0) == []
+
+
+def test_constant_that_the_dtype_of_the_program_rounds_is_no_fault() -> None:
+    """The derivative of an FFT of 5 numbers has a float32 of 1/5 in it."""
+    x, w = (np.float32(stream("fft", i).standard_normal(5)) for i in range(2))
+
+    def loss(z: Any) -> Any:
+        return jnp.sum(w * jnp.fft.irfft(jnp.fft.rfft(z), 5) * z[::-1])
+
+    for at in (x, x + w, x - w, 3 * w):
+        report = check_gradients(loss, jax.grad(loss), at)
+        assert report.ok, str(report)

@@ -8,16 +8,17 @@ import numpy as np
 import pytest
 
 from handgrad import check_gradients
+from handgrad.gradcheck.reference.arithmetic import to_dtype
+from handgrad.gradcheck.reference.dtypes import unit_of
 from handgrad.gradcheck.reference.float64 import Point
+from handgrad.gradcheck.reference.program import trace
 from handgrad.gradcheck.reference.rounding import (
     Neighbour,
     draws,
     noise_of_loss,
     probes,
-    run,
 )
 from handgrad.gradcheck.reference.tolerance import DRAWS, PROBES
-from handgrad.gradcheck.trees import is_floating
 
 DTYPES = ["bfloat16", "float16", "float32", "float64"]
 
@@ -31,31 +32,24 @@ def units(moved: Any, start: Any) -> np.ndarray:
     return np.asarray(moved).view(bits) - np.asarray(start).view(bits)
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_every_computed_number_is_moved_by_one_unit_in_the_last_place(
-    dtype: str,
-) -> None:
-    with jax.enable_x64(True):
-        start = jnp.exp2(jnp.linspace(-5, 5, 301)).astype(dtype)
-        moved = Neighbour(0, (-1, 1)).result(start)
-        assert moved.dtype == start.dtype
-        found = units(moved, start)
-    assert set(np.unique(found)) == {-1, 1}
-    assert np.mean(found) == pytest.approx(0, abs=0.2)
-
-
 def test_given_whole_numbers_and_all_that_is_not_floating_stay() -> None:
     beside = Neighbour(0, (-1, 1))
-    given = jnp.array([0.0, -3.0, 0.1], jnp.float32)
-    assert list(np.asarray(beside.data(given)) == given) == [True, True, False]
-    computed = np.asarray(beside.result(given)) == given
-    assert list(computed) == [True, False, False]  # 0 has no last place of its own
+    given = jnp.array([0.0, -3.0, 0.1, -jnp.inf, jnp.nan], jnp.float32)
+    moved = np.asarray(beside.of(given))
+    np.testing.assert_array_equal(moved[[0, 1, 3, 4]], np.asarray(given)[[0, 1, 3, 4]])
+    assert moved[2] != given[2]
     labels, name = jnp.arange(3), "relu"
-    for move in (beside.data, beside.result):
-        assert move(labels) is labels
-        assert move(name) is name
-        assert isinstance(move(0.1), float)
-        assert move(0.1) != 0.1
+    assert beside.of(labels) is labels
+    assert beside.of(name) is name
+    assert isinstance(beside.of(0.1), float)
+    assert beside.of(0.1) != 0.1
+
+
+def test_largest_number_of_a_dtype_stays_finite() -> None:
+    for dtype in (jnp.float32, jnp.bfloat16, jnp.float16):
+        ends = jnp.array([jnp.finfo(dtype).min, 1.5 - 2**-9], dtype)
+        moved = np.asarray(Neighbour(0, (1,)).of(ends), np.float64)
+        assert np.isfinite(moved).all()
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -64,36 +58,31 @@ def test_step_is_in_units_in_the_last_place_away_from_zero(
     dtype: str, step: int
 ) -> None:
     with jax.enable_x64(True):
-        start = jnp.linspace(1.01, 3.99, 301).astype(dtype)
+        start = np.linspace(1.01, 3.99, 301).astype(dtype)
         beside = Neighbour(0, (step,))
-        given = start[start != jnp.round(start)]
+        given = jnp.asarray(start[start != np.round(start)])
         for moved, kept in (
-            (beside.result(start), start),
-            (-beside.result(-start), start),
-            (beside.data(given), given),
-            (-beside.data(-given), given),
+            (beside.of(given), given),
+            (-np.asarray(beside.of(-given)), given),
         ):
             assert moved.dtype == kept.dtype
             assert set(np.unique(units(moved, kept))) == {step}
 
 
-def test_only_whole_numbers_that_were_given_stay() -> None:
-    whole = np.array([-3.0, -1.0, 0.0, 1.0, 2.0, 1e6], np.float32)
-    broken = np.array([-2.75, -1.5, -0.25, 0.25, 0.5, 0.75, 2.5, 3.25], np.float32)
-    for step in (-1, 1):
-        beside = Neighbour(0, (step,))
-        np.testing.assert_array_equal(beside.data(whole), whole)
-        assert (beside.data(broken) != broken).all()
-        assert (beside.result(broken) != broken).all()
-        np.testing.assert_array_equal(beside.result(whole) == whole, whole == 0)
+def test_both_parts_of_a_complex_number_move() -> None:
+    z = jnp.array([0.1 + 0.3j, 0.7 - 0.9j], jnp.complex64)
+    moved = Neighbour(0, (1,)).of(z)
+    assert moved.dtype == np.complex64
+    for part in (np.real, np.imag):
+        assert (part(moved) != part(z)).all()
 
 
 def test_seed_chooses_the_steps_anew_at_each_call() -> None:
-    start = np.linspace(1.01, 1.99, 64, dtype=np.float32)
-    random, beside = np.random.default_rng(3), Neighbour(3, (-1, 0, 1))
-    for move in (beside.data, beside.result):
-        expected = random.choice((-1, 0, 1), 64)
-        np.testing.assert_array_equal(units(move(start), start), expected)
+    start = jnp.linspace(1.01, 1.99, 64, dtype=jnp.float32)
+    first, second = Neighbour(3, (-1, 0, 1)), Neighbour(3, (-1, 0, 1))
+    one, two = first.of(start), first.of(start)
+    np.testing.assert_array_equal(one, second.of(start))
+    assert not np.array_equal(one, two)
 
 
 N = 4096
@@ -137,18 +126,15 @@ def test_probes_move_one_entry_in_four_up_as_often_as_down(dtype: str) -> None:
         assert len({probe.gradient[0].tobytes() for probe in of_args}) == PROBES
 
 
-def test_draws_move_what_is_given_in_its_own_last_place_and_once_more() -> None:
-    """At first in float32, and then in float64."""
+def test_draws_move_what_is_given_in_its_own_last_place() -> None:
     x = jnp.asarray(SPREAD, jnp.float32)
     for found in (draws(Point(given, x, (x,))), draws(Point(own, x))):
         assert len(found) == DRAWS
         for draw in found:
             (gradient,) = draw.gradient
-            narrow = gradient.astype(np.float32)
             half = {-1: 1 / 2, 1: 1 / 2}
-            assert shares(units(narrow, x)) == pytest.approx(half, abs=0.04)
-            rest = units(gradient, narrow.astype(np.float64))
-            assert shares(rest) == pytest.approx(half, abs=0.04)
+            moved = units(gradient.astype(np.float32), x)
+            assert shares(moved) == pytest.approx(half, abs=0.04)
             assert draw.dtype == np.float64
 
 
@@ -161,44 +147,15 @@ def test_draws_move_the_constants_of_the_loss() -> None:
         assert shares(moved) == pytest.approx({-1: 1 / 2, 1: 1 / 2}, abs=0.04)
 
 
-EPS = 2.0**-52
-
-
-@pytest.mark.parametrize(
-    ("loss", "value", "noise"),
-    [
-        (jnp.max, 0.5, 1 + EPS),
-        (jnp.min, 0.5, 1 - EPS),
-        (jnp.max, 2.5, 1 - EPS),
-        (jnp.min, 2.5, 1 + EPS),
-        (jnp.max, 1.5, EPS),
-        (jnp.min, 1.5, EPS),
-        (lambda w: jnp.max(w) * 1.0, 0.5, 1 + 2 * EPS),
-    ],
-)
-@pytest.mark.parametrize("where", ["params", "args", "constants"])
-def test_noise_of_loss_is_the_largest_distance_from_the_value(
-    loss: Any, value: float, noise: float, where: str
-) -> None:
+def test_noise_of_loss_is_the_largest_distance_from_the_value() -> None:
     with jax.enable_x64(True):
-        x, zero = jnp.full(64, 1.5), jnp.zeros(())
-        found = {
-            "params": lambda: noise_of_loss(Point(loss, x), value),
-            "args": lambda: noise_of_loss(
-                Point(lambda w, x: loss(x), zero, (x,)), value
-            ),
-            "constants": lambda: noise_of_loss(Point(lambda w: loss(x), zero), value),
-        }[where]()
-    assert found == noise
-
-
-def test_noise_of_loss_is_the_largest_of_all_draws() -> None:
-    steps = [np.random.default_rng(seed).choice((-1, 1)) for seed in range(DRAWS)]
-    assert set(steps) == {-1, 1}
-    with jax.enable_x64(True):
-        point = Point(jnp.abs, jnp.array(1.5))
-        assert noise_of_loss(point, 0.5) == 1 + EPS
-        assert noise_of_loss(point, 2.5) == 1 + EPS
+        traced = trace(lambda v: jnp.exp(v[0]) * 3.0, [jnp.array(0.7)])
+        value = float(np.exp(0.7) * 3)
+        eps = float(np.finfo(float).eps)
+        noise = noise_of_loss(traced, [jnp.array(0.7)], value)
+        assert 0 < noise < 8 * eps * value
+        far = noise_of_loss(traced, [jnp.array(0.7)], value + 1)
+        assert far == pytest.approx(1, abs=1e-12)
 
 
 def rich(w: jax.Array) -> jax.Array:
@@ -215,18 +172,42 @@ def rich(w: jax.Array) -> jax.Array:
     return jax.nn.logsumexp(jnp.stack(ends)) + jax.jit(jnp.linalg.norm)(w)
 
 
-def program_of(function: Any, *args: Any) -> tuple[Any, list[Any]]:
-    closed = jax.make_jaxpr(function)(*args)
-    return closed.jaxpr, [*closed.consts, *args]
+def results_of(function: Any, w: jax.Array, moves: str = "") -> list[np.ndarray]:
+    """The results of a function in float64, in random rounding if it is named."""
+    traced = trace(lambda values: function(values[0]), [w])
+    signs = getattr(traced, moves)(0) if moves else None
+    return traced.in_float64([w], None, signs)
 
 
-def test_program_without_rounding_is_the_program() -> None:
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_program_in_float64_is_that_of_a_loss_traced_in_it(dtype: str) -> None:
     with jax.enable_x64(True):
-        w = jnp.asarray(np.random.default_rng(0).standard_normal((4, 4)))
-        value, gradient = run(*program_of(jax.value_and_grad(rich), w), lambda r: r)
-        expected, truth = jax.value_and_grad(rich)(w)
-        np.testing.assert_allclose(value, expected, rtol=1e-14)
-        np.testing.assert_allclose(gradient, truth, rtol=1e-12, atol=1e-14)
+        w = jnp.asarray(np.random.default_rng(0).standard_normal((4, 4)), dtype)
+        value, gradient = results_of(lambda w: jax.value_and_grad(calls)(w), w)
+        expected, truth = jax.value_and_grad(calls)(w.astype(jnp.float64))
+    np.testing.assert_allclose(value, expected, rtol=1e-14)
+    np.testing.assert_allclose(gradient, truth, rtol=1e-12, atol=1e-14)
+
+
+def calls(w: jax.Array) -> jax.Array:
+    """A loss with a scatter, a solve, a reduction of its own, a Fourier transform."""
+    spread = jnp.zeros(6, w.dtype).at[jnp.array([0, 2, 2, 5])].add(w[0])
+    solved = jnp.linalg.solve(w @ w.T + jnp.eye(4, dtype=w.dtype), w[1])
+    whole = jax.lax.reduce(w * w, w.dtype.type(0), jax.lax.add, (0, 1))
+    turned = jnp.abs(jnp.fft.rfft(w[2])) ** 2
+    low = jax.lax.dot(w, w, preferred_element_type=w.dtype)
+    return jnp.sum(spread**2) + jnp.sum(solved) + whole + jnp.sum(turned) + low[0, 0]
+
+
+def test_casts_down_take_nothing_in_float64() -> None:
+    def casts(w: jax.Array) -> jax.Array:
+        half = w.astype(jnp.bfloat16) @ w.astype(jnp.float16).astype(jnp.bfloat16).T
+        return jax.lax.reduce_precision(half, 8, 3).astype(jnp.float32)
+
+    w = jnp.asarray(np.random.default_rng(0).standard_normal((4, 4)), jnp.float32)
+    (found,) = results_of(casts, w)
+    wide = np.asarray(w, np.float64)
+    np.testing.assert_allclose(found, wide @ wide.T, rtol=1e-14)
 
 
 def test_what_is_moved_or_chosen_is_not_rounded() -> None:
@@ -234,31 +215,50 @@ def test_what_is_moved_or_chosen_is_not_rounded() -> None:
         kept = jnp.where(v > 0, -jnp.abs(v), jnp.max(v))
         return jnp.sort(jnp.concatenate([kept.T, kept[::-1]]).reshape(2, -1))[0]
 
-    def never(result: Any) -> Any:
-        assert not is_floating(result), f"rounded: {result}"
-        return result
-
-    v = jnp.arange(-4.0, 5.0).reshape(3, 3) / 4
-    (found,) = run(*program_of(moves, v), never)
-    np.testing.assert_array_equal(found, moves(v))
+    v = jnp.arange(-4.0, 5.0).reshape(3, 3) / 7
+    exact = results_of(moves, v)
+    np.testing.assert_array_equal(exact, results_of(moves, v, "last_places"))
+    np.testing.assert_array_equal(exact, results_of(moves, v, "own_dtypes"))
 
 
-def test_what_is_computed_is_rounded_inside_calls_too() -> None:
-    seen = []
-
-    def note(result: Any) -> Any:
-        seen.append(result)
-        return result
-
+@pytest.mark.parametrize("where", ["calls", "loop", "branch", "while"])
+def test_what_is_computed_is_rounded_wherever_it_stands(where: str) -> None:
     def computes(v: jax.Array) -> jax.Array:
-        inner = jax.jit(lambda u: jnp.exp(u) * 3.0)
-        return jax.checkpoint(lambda u: inner(u).T + 1.0)(v)
+        run = {
+            "calls": lambda v: jax.checkpoint(jax.jit(jnp.exp))(v),
+            "loop": lambda v: jax.lax.scan(lambda c, x: (c + x, jnp.exp(x)), 0.0, v)[1],
+            "branch": lambda v: jax.lax.cond(v[0] > 0, jnp.exp, jnp.sin, v),
+            "while": lambda v: jax.lax.while_loop(
+                lambda c: c[1] < 1, lambda c: (jnp.exp(c[0]), c[1] + 1), (v, 0)
+            )[0],
+        }
+        return run[where](v)
 
-    v = jnp.array([0.0, 1.0])
-    run(*program_of(computes, v), note)
-    np.testing.assert_allclose(
-        seen, [np.exp(v), 3 * np.exp(v), 3 * np.exp(v) + 1], 1e-6
-    )
+    v = jnp.linspace(0.1, 0.9, 16)
+    (exact,) = results_of(computes, v)
+    np.testing.assert_allclose(exact, np.exp(np.asarray(v, np.float64)), rtol=1e-15)
+    for moves, unit in (("last_places", 2.0**-52), ("own_dtypes", 2.0**-23)):
+        (moved,) = results_of(computes, v, moves)
+        off = np.abs(moved / exact - 1)
+        assert np.mean(off > 0) > 0.9
+        assert off.max() < 4 * unit
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float32"])
+def test_rounding_at_random_is_to_one_of_the_two_numbers_beside(dtype: str) -> None:
+    generator = np.random.default_rng(1)
+    exact = np.concatenate([generator.standard_normal(4000), np.arange(8.0), [-np.inf]])
+    bits = generator.integers(0, 2**64 - 1, exact.size, np.uint64)
+    with jax.enable_x64(True):
+        found = np.asarray(
+            to_dtype(jnp.asarray(exact), jnp.asarray(bits), jnp.dtype(dtype))
+        )
+        held = np.asarray(jnp.asarray(found).astype(dtype).astype(jnp.float64))
+    np.testing.assert_array_equal(found, held)
+    np.testing.assert_array_equal(found[4000:], exact[4000:])
+    off = (found[:4000] - exact[:4000]) / (np.abs(exact[:4000]) * 2.0 * unit_of(dtype))
+    assert np.abs(off).max() <= 1
+    assert abs(np.mean(off)) < 0.03  # as often up as down, the nearer the likelier
 
 
 def cancels(v: jax.Array) -> jax.Array:

@@ -15,6 +15,15 @@ WHOLE = (2.0, -1.0, 4.0)
 """A slope without rounding, at points that have none either."""
 
 
+def stepwise(loss: Any) -> Any:
+    """The same loss, which looks at a number and cannot be traced."""
+
+    def looks(params: Any, *args: Any) -> Any:
+        return loss(params, *args) if float(jnp.sum(jnp.ones(1))) > 0 else 0.0
+
+    return looks
+
+
 def reference(loss: Any, params: Any, *args: Any) -> Reference:
     return reference_at(Point(loss, params, args))
 
@@ -58,19 +67,42 @@ def test_each_leaf_has_the_floor_of_its_own_dtype() -> None:
     )
 
 
-def test_floor_is_that_of_a_narrow_reference() -> None:
-    found = reference(
-        lambda w: linear(w.astype(jnp.float16)),
-        jnp.ones(3),
-    )
+def test_cast_inside_takes_nothing_from_the_truth_and_widens_the_floor() -> None:
+    weights = jnp.asarray([0.1, 0.7, 0.3])
+
+    def loss(w: jax.Array) -> jax.Array:
+        return jnp.sum((w * weights).astype(jnp.float16)).astype(jnp.float32)
+
+    found = reference(loss, jnp.ones(3))
+    assert (found.dtype, found.wide, found.notes) == ("float64", True, [])
+    np.testing.assert_array_equal(found.truth.gradient, [weights])
+    assert len(found.probes) == 1 + PROBES + DRAWS
+    narrow = reference(lambda w: jnp.sum(w * weights), jnp.ones(3))
+    assert len(narrow.probes) == 1 + PROBES
+
+    def squared(w: jax.Array) -> jax.Array:
+        half = w.astype(jnp.float16)
+        return jnp.sum((half * half).astype(jnp.float32) * weights)
+
+    squares = reference(squared, jnp.linspace(0.3, 0.9, 3))
+    size = np.sqrt(np.mean(np.square(squares.truth.gradient)))
+    assert 2.0**-11 < squares.floors[0].rms / size < 2.0**-6
+
+
+def test_floor_is_that_of_a_part_that_float64_does_not_reach() -> None:
+    """The bits of a number are those of its own dtype."""
+
+    def loss(w: jax.Array) -> jax.Array:
+        half = jax.lax.stop_gradient(w).astype(jnp.float16)
+        beside = jax.lax.nextafter(half, jnp.float16(9))
+        return linear(w) + 0 * jnp.sum(beside).astype(jnp.float32)
+
+    found = reference(loss, jnp.ones(3))
     size = np.sqrt(np.mean(np.square(WHOLE)))
     assert found.dtype == "float16"
     assert found.floors[0].rms == pytest.approx(floor(2.0**-11, size))
-    assert found.wide
-    assert found.notes == [
-        "the loss casts to float16 inside, so the reference has no more than its "
-        "precision. Cast where data enters instead."
-    ]
+    (note,) = found.notes
+    assert note.startswith("a part of the loss runs in float16 alone")
 
 
 def test_floor_of_a_leaf_is_lent_what_the_others_lose() -> None:
@@ -91,7 +123,7 @@ def test_where_all_is_float64_autodiff_is_drawn_in_random_rounding() -> None:
         wide = [jnp.ones(3), jnp.ones(3)]
         mixed = [jnp.ones(3), jnp.ones(3, jnp.float32)]
         assert len(reference(linear, wide).probes) == 1 + DRAWS
-        assert len(reference(linear, mixed).probes) == 1 + PROBES
+        assert len(reference(linear, mixed).probes) == 1 + PROBES + DRAWS
 
 
 def refuses(message: str, *, when: str) -> Any:
@@ -118,8 +150,8 @@ def refuses(message: str, *, when: str) -> Any:
 def test_loss_without_float64_has_autodiff_for_its_reference(
     message: str, text: str
 ) -> None:
-    found = reference(refuses(message, when="float64"), jnp.ones(3))
-    assert found.notes == [
+    found = reference(stepwise(refuses(message, when="float64")), jnp.ones(3))
+    assert found.notes[1:] == [
         "the loss does not run in float64, so the reference is jax.grad in the working "
         f"dtype ({text})."
     ]
@@ -136,8 +168,9 @@ def test_loss_that_cannot_be_traced_has_neighbours_instead_of_draws() -> None:
     assert len(found.probes) == 1 + PROBES
     (note,) = found.notes
     assert note.startswith(
-        "the loss cannot be traced, so the floors come from inputs moved in the last "
-        "place and may be too low (ConcretizationTypeError: "
+        "the loss cannot be traced, so it is differentiated step by step, and the "
+        "floors come from inputs moved in the last place and may be too low "
+        "(ConcretizationTypeError: "
     )
     assert found.wide
 
@@ -160,9 +193,9 @@ def test_slope_that_float64_changes_by_a_hundredth_is_of_another_function(
     sign: int,
 ) -> None:
     params = [jnp.ones(3)]
-    assert reference(changed(0.0099 * sign), params).notes == []
-    found = reference(changed(0.0101 * sign), params)
-    assert found.notes == [
+    assert len(reference(stepwise(changed(0.0099 * sign)), params).notes) == 1
+    found = reference(stepwise(changed(0.0101 * sign)), params)
+    assert found.notes[1:] == [
         "the loss is another function in float64 (random numbers drawn by dtype, or a "
         "branch on it), so the reference is jax.grad in the working dtype. Draw masks "
         "and noise outside the loss and pass them as arguments."
@@ -181,13 +214,13 @@ def test_change_must_be_a_hundred_times_that_of_the_last_place(
         return jnp.sum(w * w) * (slope * (1 + share * (w.dtype == jnp.float64)))
 
     w = jnp.linspace(1.1, 1.9, 99).astype(jnp.bfloat16)
-    assert reference(loss, w).wide != another
+    assert reference(stepwise(loss), w).wide != another
 
 
 def test_half_of_the_leaves_must_change() -> None:
     params = [jnp.ones(3)] * 3
-    assert reference(changed(0.5, leaves=1), params).wide
-    assert not reference(changed(0.5, leaves=2), params).wide
+    assert reference(stepwise(changed(0.5, leaves=1)), params).wide
+    assert not reference(stepwise(changed(0.5, leaves=2)), params).wide
 
 
 def test_leaf_without_a_finite_slope_does_not_count() -> None:
@@ -195,7 +228,7 @@ def test_leaf_without_a_finite_slope_does_not_count() -> None:
         flat, steep, live = params
         return 0 * jnp.sum(flat) + jnp.sum(jnp.sqrt(steep)) + changed(0.5)([live])
 
-    assert not reference(loss, [jnp.ones(3), jnp.zeros(3), jnp.ones(3)]).wide
+    assert not reference(stepwise(loss), [jnp.ones(3), jnp.zeros(3), jnp.ones(3)]).wide
 
 
 def test_where_no_leaf_has_a_slope_float64_stays() -> None:
@@ -234,3 +267,27 @@ def test_another_function_is_a_hundred_times_farther_than_the_last_place(
     for sign in (1, -1):
         found = [at(-2), at(-2 * (1 + near / 9)), at(-2 * (1 - near))]
         assert another_function(at(-2 * (1 + sign * far)), found) == another
+
+
+def test_loss_that_branches_on_its_dtype_is_the_same_function_in_float64() -> None:
+    found = reference(changed(0.5), [jnp.ones(3)])
+    assert (found.dtype, found.wide, found.notes) == ("float64", True, [])
+    np.testing.assert_array_equal(found.truth.gradient, [WHOLE])
+
+
+def test_forward_mode_is_the_reference_where_there_is_no_reverse() -> None:
+    def loss(p: Any) -> jax.Array:
+        (end, _) = jax.lax.while_loop(
+            lambda c: c[1] < 3, lambda c: (jnp.sin(c[0]), c[1] + 1), (p["x"], 0)
+        )
+        return jnp.sum(end) + jnp.sum(jnp.abs(p["z"]) ** 2)
+
+    x, z = np.arange(1.0, 4.0), np.array([1 + 2j, 3 - 1j])
+    found = reference(loss, {"x": jnp.asarray(x), "z": jnp.asarray(z)})
+    chain = np.cos(np.sin(np.sin(x))) * np.cos(np.sin(x)) * np.cos(x)
+    np.testing.assert_allclose(found.truth.gradient[0], chain, rtol=1e-14)
+    np.testing.assert_allclose(found.truth.gradient[1], 2 * np.conj(z), rtol=1e-14)
+    assert found.notes == [
+        "the loss has no reverse-mode gradient, so the reference is forward mode, "
+        "entry by entry."
+    ]

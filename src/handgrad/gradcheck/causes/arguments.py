@@ -48,7 +48,8 @@ def weights_ignored(mismatch: Mismatch) -> Iterator[Claim]:
         found = gradient_at(mismatch, point.params, args)
         if found is None:
             continue
-        total = float(np.sum(to_numpy(leaf)))
+        with np.errstate(over="ignore"):
+            total = float(np.sum(to_numpy(leaf)))
         for ratio in (1.0, m / total, total / m) if total else (1.0,):
             paths = mismatch.explained(lambda s, k=ratio, f=found: k * f[s.path])
             if paths:
@@ -138,7 +139,9 @@ def weight_sums(mismatch: Mismatch) -> list[float]:
     point = mismatch.check.point
     leaves = [leaf for leaf in jax.tree.leaves(point.args) if is_array(leaf)]
     fitting = [s for s in leaves if np.shape(s) == (point.batch,) and may_weigh(s)]
-    return [float(np.sum(to_numpy(leaf))) for leaf in fitting]
+    finite = [leaf for leaf in fitting if np.isfinite(np.asarray(leaf)).all()]
+    with np.errstate(over="ignore"):  # a mask may hold the largest numbers
+        return [float(np.sum(to_numpy(leaf))) for leaf in finite]
 
 
 def may_weigh(leaf: jax.Array) -> bool:

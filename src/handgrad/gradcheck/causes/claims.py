@@ -6,24 +6,33 @@ about it and must then hold on the others; a leaf of few entries cannot confirm 
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from handgrad.gradcheck.check import Check
 from handgrad.gradcheck.comparison import Comparison
-from handgrad.gradcheck.reference.tolerance import projection
+from handgrad.gradcheck.reference.tolerance import projection, rms
+from handgrad.gradcheck.trees import is_array, is_differentiable, to_numpy
 
 CAUSES = {
     "structure": "wrong structure, shape or dtype",
     "nonfinite": "NaN or infinity",
     "zero": "zero, whole or in rows or columns",
     "sign": "the opposite sign",
+    "conjugate": "the complex conjugate",
     "transposed": "the transpose",
     "scale": "a wrong factor",
     "one_entry": "a single wrong entry",
+    "reduced": "summed over an axis too many, or too few",
+    "overwritten": "rows that several samples write, and one wins",
     "entries_swapped": "right entries in the wrong places",
     "weight_decay": "a multiple of the parameter left in",
+    "projection": "a part along an argument or the output, line by line",
     "label_smoothing": "targets mixed with the uniform distribution",
     "weights_ignored": "sample weights or a mask not applied",
     "samples_dropped": "samples left out or counted twice",
@@ -31,10 +40,14 @@ CAUSES = {
     "missing_activation_derivative": "h' left out",
     "wrong_activation_derivative": "h' wrong, or of something else",
     "low_precision": "computed in a narrower dtype",
-    "kink": "another convention where the loss has a kink",
+    "kink": "at a kink, and not one of its derivatives, or not that of jax.grad",
+    "straight_through": "a gradient where the true one is zero",
     "unknown": "wrong, in a way that the numbers do not tell",
 }
 """The causes that a check may name, and what each means in one line."""
+
+MOSTLY = 0.2
+"""What a fitted number may leave of a residual: less than that is no explanation."""
 
 CONFIRMED = 4
 """Entries that a leaf must have to confirm a fitted number: one fits, three confirm."""
@@ -64,7 +77,8 @@ class Claim(NamedTuple):
         return cls(cause, dict.fromkeys(paths, explanation))
 
 
-class Mismatch(NamedTuple):
+@dataclass(frozen=True)
+class Mismatch:
     """A wrong gradient: everything a hypothesis may look at.
 
     Attributes:
@@ -76,6 +90,26 @@ class Mismatch(NamedTuple):
     check: Check
     leaves: Mapping[str, Comparison]
     wrong: Sequence[str]
+
+    @cached_property
+    def others(self) -> Mapping[str, np.ndarray]:
+        """The other arrays that play a part, by a name for people, in 64 bits.
+
+        Those of the arguments, and what the check knows besides, as of an output.
+        """
+        leaves = jax.tree.leaves(self.check.point.args)
+        name = "cotangent" if self.check.product else "argument"
+        found = {
+            f"{name} leaf {i}": _exact(leaf)
+            for i, leaf in enumerate(leaves)
+            if is_array(leaf) and not jnp.issubdtype(leaf.dtype, jax.dtypes.extended)
+        }
+        try:
+            related, params = self.check.related, self.check.point.params
+            more = related(params) if related else {}
+        except Exception:  # it does not run at this point
+            more = {}
+        return {**{name: _exact(value) for name, value in more.items()}, **found}
 
     @property
     def unexplained(self) -> list[Comparison]:
@@ -89,24 +123,38 @@ class Mismatch(NamedTuple):
         return [leaf.path for leaf in leaves if leaf.explained_by(predict(leaf))]
 
 
+def _exact(leaf: Any) -> np.ndarray:
+    return to_numpy(leaf) if is_differentiable(leaf) else np.asarray(leaf)
+
+
+def explains_most(leaf: Comparison, prediction: np.ndarray) -> bool:
+    """Whether a prediction with fitted numbers leaves little of the residual."""
+    return rms(leaf.candidate - prediction) <= MOSTLY * rms(leaf.residual)
+
+
 def fitted(
-    mismatch: Mismatch, direction: Callable[[Comparison], np.ndarray]
-) -> list[tuple[float, list[str]]]:
+    mismatch: Mismatch,
+    direction: Callable[[Comparison], np.ndarray],
+    *,
+    turned: bool = False,
+) -> list[tuple[Any, list[str]]]:
     """All (t, paths) for which candidate = truth + t direction holds on the paths.
 
-    t is fitted on the largest leaf not yet explained, and tried on all the others.
+    t is fitted on the largest leaf not yet explained, and tried on all the others. It
+    is real, or complex on complex leaves if it may be ``turned``.
     """
-    found: list[tuple[float, list[str]]] = []
+    found: list[tuple[Any, list[str]]] = []
     # mutants: ~n orders as -n
     for leaf in sorted(mismatch.unexplained, key=lambda leaf: -leaf.truth.size):
         known = any(leaf.path in paths for _, paths in found)
         if leaf.truth.size < CONFIRMED or known:
             continue
         t = projection(leaf.residual, direction(leaf))
+        t = t if turned else t.real
         if not np.isfinite(t):
             continue
         paths = mismatch.explained(lambda leaf, t=t: leaf.truth + t * direction(leaf))
-        if leaf.path in paths:
+        if leaf.path in paths and explains_most(leaf, leaf.truth + t * direction(leaf)):
             found.append((t, paths))
     return found
 

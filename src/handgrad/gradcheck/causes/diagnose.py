@@ -5,19 +5,21 @@ They are asked in stages, the dearer ones only while a leaf is unexplained:
     1  from the numbers                        nothing more is evaluated
     2  from other arguments                    one gradient in float64 for each argument
     3  from the samples                        one gradient of one sample, m times
-    4  from points beside, if there is a kink  up to two checks
-    5  from what rounding leaves behind        nothing
-    6  from a catalogue, if one is given       one gradient for each entry
+    4  from what it points along               nothing, or the output of a rule
+    5  from points beside, if there is a kink  up to two checks
+    6  from what rounding leaves behind        nothing
+    7  from a catalogue, if one is given       one gradient for each entry
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from handgrad.gradcheck.causes import entries, factors
+from handgrad.gradcheck.causes import entries, factors, parts
 from handgrad.gradcheck.causes.arguments import label_smoothing, stale, weights_ignored
 from handgrad.gradcheck.causes.catalogue import known_variant
 from handgrad.gradcheck.causes.claims import Claim, Finding, Mismatch, cover
 from handgrad.gradcheck.causes.kink import kink
 from handgrad.gradcheck.causes.precision import low_precision
+from handgrad.gradcheck.causes.projections import projection_left
 from handgrad.gradcheck.causes.samples import samples_dropped
 from handgrad.gradcheck.check import Check
 from handgrad.gradcheck.comparison import Comparison
@@ -29,18 +31,33 @@ STAGES: tuple[tuple[Hypothesis, ...], ...] = (
     (
         entries.nonfinite,
         entries.zero,
+        parts.zero_part,
+        parts.straight_through,
         factors.sign,
+        factors.conjugate,
         entries.transposed,
         entries.exchanged,
         factors.named_scale,
         entries.one_entry,
+        parts.reduced,
         entries.permuted,
         factors.free_scale,
+        parts.averaged,
+        parts.overwritten,
+        parts.scale_of_part,
         factors.weight_decay,
     ),
     (stale, weights_ignored, label_smoothing),
     (samples_dropped,),
+    (projection_left,),
 )
+
+OF_A_PRODUCT: tuple[tuple[Hypothesis, ...], ...] = (
+    STAGES[0],
+    (stale,),
+    (projection_left,),
+)
+"""The stages for a vector-Jacobian product, which has no samples and no targets."""
 
 
 def diagnose(
@@ -73,9 +90,26 @@ def diagnose(
     unknown = {
         path: Finding("unknown", _whereabouts(leaves[path]))
         for path in wrong
-        if path not in found and path not in shapes
+        if path not in found and (path not in shapes or not _misshapen(leaves, path))
     }
-    return {**found, **shapes, **unknown}, _position(leaves, wrong)
+    known = {**found, **unknown}
+    both = {
+        path: _with_form(known[path], text)
+        for path, text in aligned.findings.items()
+        if path in wrong and not _misshapen(leaves, path)
+    }
+    notes = [] if check.product else _position(leaves, wrong)
+    return {**found, **shapes, **unknown, **both}, notes
+
+
+def _with_form(found: Finding, form: str) -> Finding:
+    """What is wrong with the numbers, and the dtype too; the dtype if nothing else.
+
+    Another dtype makes numbers wrong by itself.
+    """
+    if found.cause in ("low_precision", "unknown"):
+        return Finding("structure", form)
+    return Finding(found.cause, f"{found.explanation} {form}")
 
 
 def explain(
@@ -93,7 +127,7 @@ def explain(
 
 
 def _stages(mismatch: Mismatch, kinks: bool) -> list[tuple[Hypothesis, ...]]:
-    stages = list(STAGES)
+    stages = list(OF_A_PRODUCT if mismatch.check.product else STAGES)
     if kinks:
         stages.append((kink,))
     stages.append((low_precision,))

@@ -9,6 +9,14 @@ import numpy as np
 
 from handgrad.gradcheck.causes.claims import CONFIRMED, Claim, Mismatch, listed
 from handgrad.gradcheck.comparison import Comparison
+from handgrad.gradcheck.randomness import stream
+from handgrad.gradcheck.reference.tolerance import rms
+
+DISTANT = 0.5
+"""How far entries in wrong places are off, at least, relative to their size."""
+
+CHANCE = 0.05
+"""Or how many entries may stand where they do by chance."""
 
 
 def nonfinite(mismatch: Mismatch) -> Iterator[Claim]:
@@ -77,13 +85,20 @@ def one_entry(mismatch: Mismatch) -> Iterator[Claim]:
         prediction = s.truth.copy()
         prediction[s.worst_index] = s.candidate[s.worst_index]
         if s.explained_by(prediction):
+            given, must = s.candidate[s.worst_index], s.truth[s.worst_index]
             texts[s.path] = (
-                f"Only entry {list(s.worst_index)} is wrong: "
-                f"{s.candidate[s.worst_index]:.6g} where "
-                f"{s.truth[s.worst_index]:.6g} must be."
+                f"Only entry {list(s.worst_index)} is wrong: {apart(given, must)} must "
+                "be."
             )
     if texts:
         yield Claim("one_entry", texts)
+
+
+def apart(given: complex, must: complex) -> str:
+    """Both numbers, to as many digits as tell them apart."""
+    pairs = ((f"{given:.{n}g}", f"{must:.{n}g}") for n in range(6, 18))
+    first, second = next((a, b) for a, b in pairs if a != b)
+    return f"{first} where {second}"
 
 
 def transposed(mismatch: Mismatch) -> Iterator[Claim]:
@@ -113,7 +128,7 @@ def exchanged(mismatch: Mismatch) -> Iterator[Claim]:
     for s in mismatch.unexplained:
         for other in mismatch.leaves.values():
             elsewhere = other.path != s.path and s.truth.size > 1
-            if elsewhere and s.explained_by(other.truth):
+            if elsewhere and s.explained_by(other.truth) and _far(s, other.truth):
                 texts[s.path] = f"This is the gradient of {other.path}."
                 break
     if texts:
@@ -146,7 +161,8 @@ def _moved_lines(leaf: Comparison, axis: int) -> str:
     lines = len(truth)
     # mutants: numpy takes any size below 0 for -1
     order = _matching(candidate.reshape(lines, -1), truth.reshape(lines, -1))
-    if not leaf.explained_by(np.moveaxis(truth[order], 0, axis)):
+    prediction = np.moveaxis(truth[order], 0, axis)
+    if not leaf.explained_by(prediction) or not _far(leaf, prediction):
         return ""
     moved = [(i, int(j)) for i, j in enumerate(order) if i != j]
     shown = ", ".join(f"{i} holds {j}" for i, j in moved[:4])
@@ -158,7 +174,7 @@ def _matching(candidate: np.ndarray, truth: np.ndarray) -> np.ndarray:
 
     What did not move stays, although rounding may exchange lines that are nearly equal.
     """
-    direction = np.random.default_rng(0).standard_normal(candidate.shape[1])
+    direction = stream("order").standard_normal(candidate.shape[1])
     a, b = candidate @ direction, truth @ direction
     order = np.empty(len(a), int)
     order[np.argsort(a, kind="stable")] = np.argsort(b, kind="stable")
@@ -172,9 +188,37 @@ def _same_entries(leaf: Comparison) -> bool:
     """Whether sorting makes candidate and truth the same."""
     if leaf.truth.size < CONFIRMED:
         return False
-    prediction = np.empty(leaf.truth.size)
+    prediction = np.empty_like(leaf.truth.ravel())
     prediction[np.argsort(leaf.candidate, axis=None)] = np.sort(leaf.truth, axis=None)
-    return leaf.explained_by(prediction.reshape(leaf.truth.shape))
+    prediction = prediction.reshape(leaf.truth.shape)
+    return leaf.explained_by(prediction) and _far(leaf, prediction)
+
+
+def _far(leaf: Comparison, prediction: np.ndarray) -> bool:
+    """Whether entries moved as far as entries in other places do, or not by chance.
+
+    Any small error looks like an exchange of neighbours in size where these are dense.
+    """
+    if prediction.shape != leaf.truth.shape:
+        return False
+    moved = np.abs(prediction - leaf.truth) > leaf.floor.worst
+    if not moved.any():
+        return False
+    far, size = (prediction - leaf.truth)[moved], leaf.truth[moved]
+    return rms(far) >= DISTANT * rms(size) or _matches(leaf, far, size) <= CHANCE
+
+
+def _matches(leaf: Comparison, far: np.ndarray, size: np.ndarray) -> float:
+    """How many entries an error as large as ``far`` meets by chance, up to rounding.
+
+    Those in reach of ``size``, times the share of the reach that rounding covers.
+    """
+    if np.iscomplexobj(far):
+        return np.inf
+    ordered, reach = np.sort(leaf.truth, axis=None), np.abs(far)
+    first = np.searchsorted(ordered, size - reach, "left")
+    last = np.searchsorted(ordered, size + reach, "right")
+    return float(np.mean((last - first - 1) * leaf.floor.worst / reach))
 
 
 def where_wrong(leaf: Comparison) -> str:

@@ -25,8 +25,9 @@ def kink(mismatch: Mismatch) -> Iterator[Claim]:
         paths -= {path for path, leaf in beside.items() if leaf.wrong}
     if paths:
         text = (
-            "The loss has a kink at this point, and the gradient is right beside it: "
-            "only the convention at the kink differs. jax.nn takes relu'(0) = 0."
+            "The loss has a kink at this point, and the gradient is right beside it; "
+            "at it, it is not that of jax.grad, and not between the one-sided "
+            "derivatives either, or it is held to jax.grad by strict=True."
         )
         yield Claim.same("kink", [p for p in mismatch.wrong if p in paths], text)
 

@@ -1,6 +1,13 @@
-"""The cause `low_precision`: right, but computed in a narrower dtype than its own."""
+"""The cause `low_precision`: right, but computed in a narrower dtype than its own.
 
-from collections.abc import Iterator
+Either the dtype holds every entry, or what is left is noise. Much algebra looks like
+noise. But a mistake stays what it is where all numbers are a little different, and
+rounding does not: the residual beside the point decides.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -8,7 +15,12 @@ import numpy as np
 from handgrad.gradcheck.causes.arguments import weight_sums
 from handgrad.gradcheck.causes.claims import CONFIRMED, Claim, Mismatch
 from handgrad.gradcheck.comparison import Comparison
-from handgrad.gradcheck.reference.tolerance import rms
+from handgrad.gradcheck.randomness import stream
+from handgrad.gradcheck.reference.devices import like
+from handgrad.gradcheck.reference.float64 import true_gradient
+from handgrad.gradcheck.reference.tolerance import line_lengths, rms
+from handgrad.gradcheck.structure import evaluate
+from handgrad.gradcheck.trees import map_differentiable, to_numpy
 
 NARROW = (jnp.bfloat16, jnp.float16, jnp.float32)
 """The dtypes to try, the coarsest first."""
@@ -25,6 +37,12 @@ SPREAD = 16.0
 COHERENT = 4.0
 """Standard deviations that the cosine of noise with a fixed direction may have."""
 
+STEP = 0.03
+"""How far all numbers are moved, relative to themselves: by many roundings, or few."""
+
+LASTING = 0.5
+"""The cosine from which a residual is the same beside the point."""
+
 STRONGEST = 8.0
 """The share of r^2, in units of 1 / min(rows, columns), that the strongest direction of
 noise may hold; it holds 4 of a large square matrix of independent entries."""
@@ -32,9 +50,21 @@ noise may hold; it holds 4 of a large square matrix of independent entries."""
 
 def low_precision(mismatch: Mismatch) -> Iterator[Claim]:
     """Values that a narrower dtype holds exactly, or noise of the size it makes."""
-    texts = {}
+    texts, arrays = {}, list(mismatch.others.values())
+
+    def others(leaf: Comparison) -> list[np.ndarray]:
+        return [
+            a for a in arrays if a.shape == leaf.truth.shape and a.dtype.kind in "fc"
+        ]
+
+    @cache
+    def beside() -> Mapping[str, np.ndarray]:
+        return _residuals_beside(mismatch)
+
     for s in mismatch.unexplained:
-        text = _representable(s, _divisors(mismatch)) or _noise(s)
+        text = _representable(s, _divisors(mismatch))
+        if not text and (noise := _noise(s, others(s))):
+            text = "" if _lasts(s.residual, beside().get(s.path)) else noise
         if text:
             texts[s.path] = text + " Compute and accumulate in the dtype of the leaf."
     if texts:
@@ -69,6 +99,9 @@ def _representable(leaf: Comparison, divisors: list[float]) -> str:
 
 def _holds(dtype: np.dtype, values: np.ndarray, leaf: Comparison) -> np.ndarray:
     """Where a dtype holds the values, up to a rounding in the dtype of the leaf."""
+    if np.iscomplexobj(values):
+        parts = np.real(values), np.imag(values)
+        return np.logical_and(*(_holds(dtype, part, leaf) for part in parts))
     with np.errstate(over="ignore"):
         rounded = values.astype(dtype).astype(np.float64)
     return np.abs(rounded - values) <= 2 * float(jnp.finfo(leaf.dtype).eps) * np.abs(
@@ -76,7 +109,7 @@ def _holds(dtype: np.dtype, values: np.ndarray, leaf: Comparison) -> np.ndarray:
     )
 
 
-def _noise(leaf: Comparison) -> str:
+def _noise(leaf: Comparison, others: Sequence[np.ndarray]) -> str:
     """Noise: without a component along truth or parameter, and of no low rank."""
     size = rms(leaf.truth)
     if leaf.truth.size < NOISE or size == 0:
@@ -84,7 +117,7 @@ def _noise(leaf: Comparison) -> str:
     relative = rms(leaf.residual) / size
     for dtype in _narrower(leaf):
         unit = float(jnp.finfo(dtype).eps) / 2
-        if unit / SPREAD <= relative <= SPREAD * unit and _incoherent(leaf):
+        if unit / SPREAD <= relative <= SPREAD * unit and _incoherent(leaf, others):
             return (
                 f"What is left looks like noise, {relative:.1g} of the gradient, the "
                 f"size that rounding in {dtype} makes."
@@ -92,23 +125,96 @@ def _noise(leaf: Comparison) -> str:
     return ""
 
 
-def _incoherent(leaf: Comparison) -> bool:
-    """Whether the residual points nowhere: not along g, theta or 1, nor of low rank."""
+def _residuals_beside(mismatch: Mismatch) -> dict[str, np.ndarray]:
+    """What is wrong by path where all numbers are moved; {} where it does not run."""
+    point, generator = mismatch.check.point, stream("beside")
+
+    def moved(leaf: Any) -> Any:
+        exact = to_numpy(leaf)
+        return like(exact * (1 + STEP * generator.standard_normal(exact.shape)), leaf)
+
+    values = [moved(value) for value in point.split.values]
+    try:
+        beside = point.at(values, map_differentiable(moved, point.args))
+        found = evaluate(mismatch.check.gradient, beside)[1].values
+        truth = true_gradient(beside)
+    except Exception:  # whatever the gradient or the loss of a user raises there
+        return {}
+    return {path: leaf - truth[path] for path, leaf in found.items()}
+
+
+def _lasts(here: np.ndarray, beside: np.ndarray | None) -> bool:
+    """Whether a residual is much the same beside the point."""
+    if beside is None or beside.shape != here.shape or not beside.any():
+        return False
+    length = np.linalg.norm(here) * np.linalg.norm(beside)
+    return bool(abs(np.vdot(here, beside)) > LASTING * length)
+
+
+def _incoherent(leaf: Comparison, others: Sequence[np.ndarray]) -> bool:
+    """Whether the residual points nowhere: along nothing known, line by line either."""
     r = leaf.residual
-    for p in (leaf.truth, leaf.parameter, np.ones_like(r)):
-        if p.any():
-            cosine = abs(float(np.sum(r * p))) / np.linalg.norm(r) / np.linalg.norm(p)
-            if cosine > COHERENT / np.sqrt(r.size):  # mutants: equal to the last bit
-                return False
-    if r.ndim != 2:
+    known = [leaf.truth, leaf.parameter, np.ones_like(r), *others]
+    return not (
+        any(_points_along(r, p) or _follows(r, p) for p in known if p.any())
+        or _of_low_rank(r)
+    )
+
+
+def _points_along(r: np.ndarray, p: np.ndarray) -> bool:
+    """Whether the cosine of r and p is more than chance makes it, or that of lines.
+
+    The squares of the cosines of k lines of n entries sum up to k / n by chance, with
+    a standard deviation of sqrt(2 k) / n.
+    """
+    cosine = abs(np.vdot(p, r)) / np.linalg.norm(r) / np.linalg.norm(p)
+    if cosine > COHERENT / np.sqrt(r.size):  # mutants: equal to the last bit
         return True
-    # mutants: equal to the last bit
-    return bool(_strongest(r) < STRONGEST / min(r.shape) * np.sum(r * r))
+    for n, axis in zip(line_lengths(r.shape), (-1, 0), strict=False):
+        norms = np.linalg.norm(r, axis=axis) * np.linalg.norm(p, axis=axis)
+        inner = np.abs(np.sum(np.conj(p) * r, axis=axis))
+        squares = np.divide(inner, norms, np.zeros_like(norms), where=norms > 0) ** 2
+        k = squares.size
+        if n > 1 and np.sum(squares) > (k + COHERENT * np.sqrt(2 * k)) / n:
+            return True
+    return False
+
+
+def _follows(r: np.ndarray, p: np.ndarray) -> bool:
+    """Whether r, or r / p, is a function of p: neighbours in p are neighbours in r."""
+    order = np.argsort(np.abs(p) if np.iscomplexobj(p) else p, axis=None)
+    ratio = np.divide(r, p, np.zeros_like(r * p), where=p != 0)
+    for values in (np.real(r).ravel()[order], np.real(ratio).ravel()[order]):
+        ranks = np.argsort(np.argsort(values)) - (values.size - 1) / 2
+        together = np.sum(ranks[1:] * ranks[:-1]) / max(np.sum(ranks**2), 1.0)
+        if abs(together) > COHERENT / np.sqrt(values.size) and _distinct(p):
+            return True
+    return False
+
+
+def _distinct(p: np.ndarray) -> bool:
+    """Whether p has an order: most of its entries differ."""
+    return len(np.unique(p)) > p.size / 2
+
+
+def _of_low_rank(r: np.ndarray) -> bool:
+    """Whether a few directions hold more of a matrix than they do of noise."""
+    if r.ndim < 2:
+        return False
+    for matrix in {
+        r.reshape(len(r), -1).shape: r.reshape(len(r), -1),
+        r.reshape(-1, r.shape[-1]).shape: r.reshape(-1, r.shape[-1]),
+    }.values():
+        whole = float(np.sum(np.abs(matrix) ** 2))
+        # mutants: equal to the last bit
+        if not _strongest(matrix) < STRONGEST / min(matrix.shape) * whole:
+            return True
+    return False
 
 
 def _strongest(matrix: np.ndarray) -> float:
     """The square of the largest singular value, nearly: a few power iterations."""
-    v = np.random.default_rng(0).standard_normal(matrix.shape[1])
+    v = stream("strongest").standard_normal(matrix.shape[1])
     for _ in range(20):  # mutants: it has converged by then
-        v = matrix.T @ (matrix @ (v / np.linalg.norm(v)))
+        v = np.conj(matrix.T) @ (matrix @ (v / np.linalg.norm(v)))
     return float(np.linalg.norm(v))

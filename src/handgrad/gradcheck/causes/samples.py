@@ -20,6 +20,7 @@ import numpy as np
 
 from handgrad.gradcheck.causes.claims import Claim, Mismatch, listed
 from handgrad.gradcheck.comparison import Comparison
+from handgrad.gradcheck.randomness import stream
 from handgrad.gradcheck.reference.float64 import float64, scalar, widen
 from handgrad.gradcheck.reference.tolerance import STRICT, largest, rms
 
@@ -34,6 +35,9 @@ SPARE = 16
 
 PRESENT = 0.05
 """The share in the candidate from which a sample counts as present."""
+
+EXACT = 1e-6
+"""How far the samples may be from the truth together, relative to its largest entry."""
 
 MOST_CHANGED = 0.9
 """The share of the batch that may be left out or counted twice."""
@@ -73,7 +77,7 @@ def samples_dropped(mismatch: Mismatch) -> Iterator[Claim]:
 
 
 def _take_apart(mismatch: Mismatch, m: int) -> Apart:
-    generator = np.random.default_rng(0)
+    generator = stream("entries")
     enough = 4 * (m + SPARE)  # mutants: more than enough
     entries = {
         s.path: np.sort(generator.permutation(s.truth.size)[:enough])
@@ -145,7 +149,10 @@ def _live(columns: np.ndarray) -> np.ndarray:
 
 
 def _weights(leaf: Comparison, apart: Apart) -> np.ndarray | None:
-    """a_i of the loss: those of a mean or a sum if they fit, else by least squares."""
+    """a_i of the loss: those of a mean or a sum if they fit, else by least squares.
+
+    None where no a_i make the truth: the loss is no sum over the samples.
+    """
     columns = apart.columns[leaf.path]
     truth = leaf.truth.ravel()[apart.entries[leaf.path]]
     m = columns.shape[1]
@@ -153,7 +160,10 @@ def _weights(leaf: Comparison, apart: Apart) -> np.ndarray | None:
         whole = same * columns.sum(axis=1)
         if np.allclose(whole, truth, atol=1e-9 * largest(truth)):
             return np.full(m, same)
-    return _solve(columns, truth)
+    found = _solve(columns, truth)
+    if found is None or largest(columns @ found - truth) > EXACT * largest(truth):
+        return None
+    return found
 
 
 def _counts(leaf: Comparison, apart: Apart) -> Iterator[tuple[np.ndarray, float]]:

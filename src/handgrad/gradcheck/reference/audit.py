@@ -9,12 +9,13 @@ is moved by the same share of its own size and all of them count.
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
 
+from handgrad.gradcheck.randomness import normal, stream
+from handgrad.gradcheck.reference.dtypes import unit_of
 from handgrad.gradcheck.reference.float64 import Point
-from handgrad.gradcheck.reference.slope import MARGIN, Line, line_at
-from handgrad.gradcheck.reference.tolerance import rms
+from handgrad.gradcheck.reference.slope import MARGIN, Line
+from handgrad.gradcheck.reference.tolerance import finite, rms
 from handgrad.gradcheck.reference.truth import Reference
 from handgrad.gradcheck.trees import Split
 
@@ -38,23 +39,29 @@ class Audit(NamedTuple):
     kink: bool = False
 
 
-def audit_loss(point: Point, reference: Reference) -> Audit:
+def audit_loss(point: Point, reference: Reference, line: Line) -> Audit:
     """Compare the reference with differences of the loss; a kink here is no fault.
 
     Args:
       point: the loss, and where.
       reference: its value and gradient.
+      line: the lines through the point.
     """
     truth, paths = reference.truth, point.split.paths
     if not np.isfinite(truth.value):
         fault = f"the loss is {truth.value} at this point, where no gradient is right."
         return Audit((fault,), affected=paths)
-    if not all(np.isfinite(g).all() for g in truth.gradient):
+    bad = [not np.isfinite(g).all() for g in truth.gradient]
+    if any(bad):
+        pairs = zip(point.split.floating_paths, bad, strict=True)
+        affected = tuple(path for path, there in pairs if there)
+        unknown = all(np.isnan(g).all() for g in truth.gradient)
+        where = "" if len(affected) == len(bad) else f", at {listed(affected)}"
         fault = (
-            f"jax.grad of the loss in {reference.dtype} is not finite at this point."
+            f"jax.grad of the loss in {reference.dtype} is not finite at this "
+            f"point{where}."
         )
-        return Audit((fault,), affected=paths)
-    line = line_at(point, reference)
+        return Audit(() if reference.unknown and unknown else (fault,), (), affected)
     directions = _directions(line.theta, DIRECTIONS)
     found = [line.contradicts(direction) for direction in directions]
     if any(off and not kink for off, kink in found):
@@ -71,13 +78,16 @@ _KINK = (
 
 
 def _directions(theta: Sequence[np.ndarray], count: int) -> Iterator[list[np.ndarray]]:
-    """Normal, and as large as each leaf; a leaf of zeros is moved like the others."""
-    sizes = [rms(leaf) for leaf in theta]
+    """Normal, and as large as each leaf; a leaf of zeros is moved like the others.
+
+    What is infinite stays where it is.
+    """
+    sizes = [rms(finite(leaf)) for leaf in theta]
     usual = max(sizes, default=0.0) or 1.0  # mutants: without leaves nothing is moved
-    generator = np.random.default_rng(0)
+    generator = stream("directions")
     for _ in range(count):
         yield [
-            (size or usual) * generator.standard_normal(leaf.shape)
+            (size or usual) * np.where(np.isfinite(leaf), normal(generator, leaf), 0.0)
             for size, leaf in zip(sizes, theta, strict=True)
         ]
 
@@ -97,14 +107,18 @@ def _affected(split: Split, line: Line) -> tuple[str, ...]:
 
 
 def _fault(affected: Sequence[str]) -> str:
-    shown, rest = affected[:6], affected[6:]
-    where = f" at {', '.join(shown)}" if shown else ""
-    more = f" and {len(rest)} more" if rest else ""
+    where = f" at {listed(affected)}" if affected else ""
     return (
-        f"jax.grad of the loss is not its derivative{where}{more}: finite differences "
+        f"jax.grad of the loss is not its derivative{where}: finite differences "
         "in float64 disagree. Look in the loss for stop_gradient, a custom_vjp or "
         "custom_jvp, rounding, or a cast to integers."
     )
+
+
+def listed(paths: Sequence[str], most: int = 6) -> str:
+    """The first few of some paths, and how many more there are."""
+    shown, rest = paths[:most], paths[most:]
+    return ", ".join(shown) + (f" and {len(rest)} more" if rest else "")
 
 
 def audit_value(value: object, reference: Reference) -> list[str]:
@@ -113,8 +127,7 @@ def audit_value(value: object, reference: Reference) -> list[str]:
         return []
     given = float(np.asarray(value).astype(np.float64))
     truth = reference.truth.value
-    # mutants: all are of one dtype
-    unit = float(jnp.finfo(reference.probes[0].dtype).eps)
+    unit = 2 * unit_of(reference.probes[0].dtype)
     lost = max(abs(probe.value - truth) for probe in reference.probes)
     if abs(given - truth) <= MARGIN * max(lost, unit * abs(truth)):
         return []

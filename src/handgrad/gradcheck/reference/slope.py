@@ -21,6 +21,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
+from handgrad.gradcheck.reference.dtypes import unit_of
 from handgrad.gradcheck.reference.float64 import (
     Evaluated,
     Point,
@@ -28,8 +29,9 @@ from handgrad.gradcheck.reference.float64 import (
     like,
     widen,
 )
+from handgrad.gradcheck.reference.program import dtypes
 from handgrad.gradcheck.reference.rounding import noise_of_loss
-from handgrad.gradcheck.reference.tolerance import largest
+from handgrad.gradcheck.reference.tolerance import SHARED, largest
 from handgrad.gradcheck.reference.truth import Reference
 from handgrad.gradcheck.trees import to_numpy
 
@@ -67,17 +69,20 @@ class Line(NamedTuple):
       truth: J and its gradient, as in the reference.
       theta: the point.
       lost: how far rounding moves J.
+      constants: how far the constants of its gradient may be rounded: a derivative
+        that JAX writes with 1/5 in it has the 1/5 of the dtype of the program.
     """
 
     objective: Objective
     truth: Evaluated
     theta: Sequence[np.ndarray]
     lost: float
+    constants: float = 0.0
 
     def contradicts(self, direction: Sequence[np.ndarray]) -> tuple[bool, bool]:
         """(whether the loss contradicts its gradient, whether it has a kink)."""
         pairs = zip(self.truth.gradient, direction, strict=True)
-        parts = np.array([np.sum(g * v) for g, v in pairs])
+        parts = np.array([np.real(np.sum(g * v)) for g, v in pairs])
         expected, size = float(np.sum(parts)), largest(parts)
         h = float(np.cbrt(jnp.finfo(self.truth.dtype).eps))
         slope = self._slope(direction, h, size)
@@ -104,7 +109,8 @@ class Line(NamedTuple):
 
         values = np.array([ahead, behind, near_ahead, near_behind])
         lost = max(MARGIN * self.lost, ROUNDINGS * unit * largest(values)) / h
-        tolerance = MARGIN * error + lost + float(np.sqrt(unit)) * size
+        share = max(float(np.sqrt(unit)), self.constants)
+        tolerance = MARGIN * error + lost + share * size
         kink = near_bend > max(LASTING * bend, lost + SLIGHT * size)
         return Slope(measured, tolerance, kink)
 
@@ -116,35 +122,49 @@ class Line(NamedTuple):
 
 def line_at(point: Point, reference: Reference) -> Line:
     """The lines through a point, with what is known of the loss there."""
-    return Line(
-        _objective(point, reference.wide),
-        reference.truth,
-        [to_numpy(leaf) for leaf in point.split.values],
-        _lost(point, reference),
-    )
+    theta = [to_numpy(leaf) for leaf in point.split.values]
+    truth = reference.truth
+    if not reference.wide:
+        lost = max(abs(probe.value - truth.value) for probe in reference.probes)
+        return Line(_narrow(point), truth, theta, lost)
+    try:
+        traced = point.traced_loss
+        lost = noise_of_loss(traced, point.split.values, truth.value)
+    except Exception:  # it cannot be traced, and `ROUNDINGS` alone are what is known
+        # mutants: the larger of it and `ROUNDINGS` counts
+        return Line(_wide_by_steps(point), truth, theta, 0.0)
+
+    def objective(values: Sequence[np.ndarray]) -> float:
+        return float(traced.in_float64(values)[0])
+
+    return Line(objective, truth, theta, lost, _constants(point))
 
 
-def _objective(point: Point, wide: bool) -> Objective:
-    """The loss of the floating leaves, in the arithmetic of the reference."""
+def _constants(point: Point) -> float:
+    """`SHARED` units of the narrowest dtype in the program of the gradient."""
+    try:
+        kinds = dtypes(point.traced_gradient.program)
+    except Exception:  # there is none
+        return 0.0
+    return SHARED * max(map(unit_of, kinds), default=0.0)
 
-    def narrow_objective(values: Sequence[np.ndarray]) -> float:
+
+def _narrow(point: Point) -> Objective:
+    """The loss in the working dtype."""
+
+    def objective(values: Sequence[np.ndarray]) -> float:
         pairs = zip(values, point.split.values, strict=True)
         return float(point.objective([like(value, leaf) for value, leaf in pairs]))
 
-    def wide_objective(values: Sequence[np.ndarray]) -> float:
+    return objective
+
+
+def _wide_by_steps(point: Point) -> Objective:
+    """The loss at arrays of float64, where it cannot be traced."""
+
+    def objective(values: Sequence[np.ndarray]) -> float:
         with float64():
             widened = replace(point, args=widen(point.args))
             return float(widened.objective([jnp.asarray(value) for value in values]))
 
-    return wide_objective if wide else narrow_objective
-
-
-def _lost(point: Point, reference: Reference) -> float:
-    """How far J is from its true value by rounding, in the reference's arithmetic."""
-    value = reference.truth.value
-    if not reference.wide:
-        return max(abs(probe.value - value) for probe in reference.probes)
-    try:
-        return noise_of_loss(point, value)
-    except Exception:  # it cannot be traced, and `ROUNDINGS` alone are what is known
-        return 0.0  # mutants: the larger of it and `ROUNDINGS` counts
+    return objective

@@ -32,6 +32,17 @@ autodiff's own residuals project to and what incoherent noise of floor_rms would
                                     PROJECTED (floor_rms / SAFETY) / (rms(p) sqrt(n)),
                                     SHARED u rms(g) / rms(p) )
 
+A small structured error (the projection that a norm takes out, forgotten) points along
+g or theta in every row, each time by another share, which cancels over the leaf. So
+where a leaf has two axes or more, its lines l (along the last axis, and along the
+first) are projected one by one, and the root mean square over them is bounded:
+
+    T5' rms_l |<r_l, p_l>| / |p_l|  <=  max( SAFETY c_k max_j of the same of a_j,
+                                             c_k floor_rms,
+                                             SHARED u of the same of g )
+
+for p = g, p = theta and p = 1, with k lines.
+
     T6  c_n = 1 + 3 / n^2
 
 A loss that is estimated from three numbers may be estimated far too low by chance, and
@@ -42,7 +53,7 @@ be rounded, and more than once.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -65,6 +76,9 @@ PROBES = 2
 DRAWS = 3
 """Evaluations in random rounding: two errors that cancel in one do not in all."""
 
+LOSS_DRAWS = 8
+"""The same of the loss alone, which is one number, and has no entries to go by."""
+
 
 class Floor(NamedTuple):
     """The largest error of a leaf that is still rounding, in the gradient's units."""
@@ -73,6 +87,25 @@ class Floor(NamedTuple):
     worst: float  # T3
     along_gradient: float  # T5 with p = g
     along_parameter: float  # T5 with p = theta
+    lines: tuple[float, ...] = ()  # T5'
+
+    def loosened(self, accuracy: float, truth: np.ndarray, parameter: Any) -> "Floor":
+        """The floor of a rule that may be off by ``accuracy`` |g| by design."""
+        size = rms(truth)
+        off = accuracy * size
+
+        def share(direction: np.ndarray) -> float:
+            length = rms(direction)
+            return off / length if 0 < length < np.inf else 0.0
+
+        shares = [off * np.sqrt(n) for n in line_lengths(truth.shape)]
+        return Floor(
+            self.rms + off,
+            self.worst + off * float(np.sqrt(max(truth.size, 1))),
+            self.along_gradient + share(truth),
+            self.along_parameter + share(parameter),
+            tuple(a + b for a, b in zip(self.lines, 3 * shares, strict=True)),
+        )
 
 
 def rms(values: np.ndarray) -> float:
@@ -80,7 +113,7 @@ def rms(values: np.ndarray) -> float:
     peak = largest(values)
     if peak == 0 or not np.isfinite(peak):
         return peak
-    return peak * float(np.sqrt(np.mean(np.square(values / peak))))
+    return peak * float(np.sqrt(np.mean(np.square(np.abs(values) / peak))))
 
 
 def largest(values: np.ndarray) -> float:
@@ -88,13 +121,51 @@ def largest(values: np.ndarray) -> float:
     return float(np.max(np.abs(values))) if values.size else 0.0
 
 
-def projection(values: np.ndarray, direction: np.ndarray) -> float:
+def projection(values: np.ndarray, direction: np.ndarray) -> float | complex:
     """<values, p> / <p, p>: the factor of p in values; 0 where p is 0."""
     peak = largest(direction)
     if peak == 0 or not np.isfinite(peak):
         return 0.0
     unit = direction.ravel() / peak
-    return float(values.ravel() @ unit / (unit @ unit) / peak)
+    share = np.vdot(unit, values.ravel()) / np.vdot(unit, unit).real / peak
+    return complex(share) if np.iscomplexobj(share) else float(share)
+
+
+def finite(values: np.ndarray) -> np.ndarray:
+    """The same with 0 for NaN and infinity: a direction to project on."""
+    return np.where(np.isfinite(values), values, 0.0)
+
+
+def line_lengths(shape: tuple[int, ...]) -> list[int]:
+    """The lengths of the lines of T5': along the last axis, and along the first."""
+    return [shape[-1], shape[0]] if len(shape) > 1 and 0 not in shape else []
+
+
+def projected_lines(
+    values: np.ndarray, truth: np.ndarray, parameter: np.ndarray
+) -> tuple[float, ...]:
+    """The left side of T5' for p = g, p = theta and p = 1."""
+    directions = (truth, parameter, np.ones_like(truth, float))
+    return tuple(x for p in directions for x in along_lines(values, p))
+
+
+def along_lines(values: np.ndarray, direction: np.ndarray) -> tuple[float, ...]:
+    """The left side of T5', for the last axis and for the first; () for a vector."""
+    if values.ndim < 2 or values.size == 0:
+        return ()
+    return tuple(_along(values, direction, axis) for axis in (-1, 0))
+
+
+def _along(values: np.ndarray, direction: np.ndarray, axis: int) -> float:
+    peak, most = largest(direction), largest(values)
+    if peak == 0 or most == 0 or not np.isfinite(peak * most):
+        return 0.0
+    unit = direction / peak
+    lengths = np.sqrt(np.sum(np.abs(unit) ** 2, axis=axis))
+    shares = np.abs(np.sum(np.conj(unit) * (values / most), axis=axis))
+    return most * rms(
+        np.divide(shares, lengths, np.zeros_like(lengths), where=lengths > 0)
+    )
 
 
 class Losses(NamedTuple):
@@ -104,6 +175,7 @@ class Losses(NamedTuple):
     worst: float
     along_gradient: float
     along_parameter: float
+    lines: tuple[float, ...] = ()
 
     @classmethod
     def of(
@@ -111,11 +183,16 @@ class Losses(NamedTuple):
     ) -> "Losses":
         """Measure the probes a_j of T1; one that overflowed says nothing."""
         lost = [probe - truth for probe in probes if np.isfinite(probe).all()]
+        lines = [
+            projected_lines(a, truth, parameter)
+            for a in (lost or [np.zeros_like(truth)])
+        ]
         return cls(
             max((rms(a) for a in lost), default=0.0),
             max((largest(a) for a in lost), default=0.0),
             max((abs(projection(a, truth)) for a in lost), default=0.0),
             max((abs(projection(a, parameter)) for a in lost), default=0.0),
+            tuple(map(max, zip(*lines, strict=True))),
         )
 
 
@@ -153,6 +230,13 @@ def floor_of(
     whole = SAFETY * more * max(lost.rms, usual * size)
     noise = PROJECTED * whole / SAFETY / np.sqrt(max(truth.size, 1))
 
+    ours = projected_lines(truth, truth, parameter)
+    rooms = [room(truth.size // n) for n in line_lengths(truth.shape)] * 3
+    lines = tuple(
+        max(SAFETY * c * line, c * whole, SHARED * unit * own)
+        for c, line, own in zip(rooms, lost.lines, ours, strict=True)
+    )
+
     def along(projected: float, length: float) -> float:
         if not 0 < length < np.inf:  # mutants: norms are 0 or more, or NaN
             return np.inf
@@ -164,4 +248,5 @@ def floor_of(
         worst=SAFETY * more * max(lost.worst, usual * largest(truth)),
         along_gradient=along(lost.along_gradient, size),
         along_parameter=along(lost.along_parameter, scale),
+        lines=lines,
     )

@@ -2,19 +2,29 @@
 
 from typing import NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
 
+from handgrad.gradcheck.reference.dtypes import unit_of
 from handgrad.gradcheck.reference.float64 import (
     Evaluated,
     Point,
     differentiate,
+    differentiate_by_steps,
     differentiate_wide,
+    float64,
+    undifferentiated,
 )
-from handgrad.gradcheck.reference.rounding import draws, probes
+from handgrad.gradcheck.reference.rounding import (
+    casts_down,
+    draws,
+    draws_of_own_dtypes,
+    probes,
+    probes_by_steps,
+)
 from handgrad.gradcheck.reference.tolerance import (
     Floor,
     Losses,
+    finite,
     floor_of,
     rms,
     typical,
@@ -40,6 +50,7 @@ class Reference(NamedTuple):
       wide: whether the loss was run in float64; if not, autodiff in the working dtype
         stands in for the truth.
       notes: what a reader of the report should know about the truth.
+      unknown: whether there is no autodiff of the loss at all.
     """
 
     truth: Evaluated
@@ -48,38 +59,97 @@ class Reference(NamedTuple):
     dtype: str
     wide: bool
     notes: list[str]
+    unknown: bool = False
 
 
 def reference_at(point: Point) -> Reference:
     """Evaluate the gradient in float64 and in the working dtype; derive the floors.
 
-    Four gradient evaluations, and five where the working dtype is float64.
+    Four gradient evaluations; five where the working dtype is float64, and seven where
+    the loss casts to a narrower dtype than that of a parameter.
     """
-    here = differentiate(point)
+    try:
+        truth, found = _compiled(point)
+    except Exception as error:  # whatever tracing the loss of a user may raise
+        return _otherwise(point, error)
+    notes = [_FORWARD] if point.traced_gradient.mode == "forward" else []
+    if truth.dtype != np.float64:  # mutants: nothing is wider
+        notes.append(_NARROW.format(truth.dtype))
+    return _reference(point, truth, found, notes, wide=True)
+
+
+def _otherwise(point: Point, why: Exception) -> Reference:
+    """The reference where autodiff of the loss cannot be traced, or there is none."""
+    try:
+        return _by_steps(point, why)
+    except Exception:  # there is none at all, or the loss cannot be run
+        here, wide = undifferentiated(point)
+        notes = [_NONE.format(first_line(why))]
+        found = _reference(point, here, [here], notes, wide=wide)
+        return found._replace(unknown=True)
+
+
+_FORWARD = (
+    "the loss has no reverse-mode gradient, so the reference is forward mode, entry by "
+    "entry."
+)
+
+_NONE = (
+    "autodiff has no gradient of this loss, so differences of it are the reference "
+    "({})."
+)
+
+
+_NARROW = (
+    "a part of the loss runs in {} alone (a callback, a kernel), so the reference has "
+    "no more than its precision."
+)
+
+
+def _compiled(point: Point) -> tuple[Evaluated, list[Evaluated]]:
+    """The truth, and what T1 or T1' compare with it."""
+    truth, here = differentiate_wide(point), differentiate(point)
     # mutants: nothing is wider
-    if all(dtype_of(leaf) == np.float64 for leaf in point.split.values):
-        truth = differentiate_wide(point)
-        beside, notes = _drawn(point)
-        found = [here, *beside]
+    if all(unit_of(dtype_of(x)) <= _FINEST for x in point.split.values):
+        found = [here, *draws(point)]
     else:
         found = [here, *probes(point)]
-        truth, notes = _truth(point, found)
-    floors, wide = _floors(point.split, truth, found), truth is not found[0]
+    if casts_down(point):
+        found += draws_of_own_dtypes(point)
+    return truth, found
+
+
+_FINEST = unit_of(np.float64)
+
+
+def _by_steps(point: Point, why: Exception) -> Reference:
+    """The reference where the loss cannot be traced: it looks at numbers."""
+    found = [differentiate_by_steps(point), *probes_by_steps(point)]
+    truth, notes = _truth(point, found)
+    notes = [_UNTRACED.format(first_line(why)), *notes]
+    return _reference(point, truth, found, notes, wide=truth is not found[0])
+
+
+_UNTRACED = (
+    "the loss cannot be traced, so it is differentiated step by step, and the floors "
+    "come from inputs moved in the last place and may be too low ({})."
+)
+
+
+def _reference(
+    point: Point,
+    truth: Evaluated,
+    found: list[Evaluated],
+    notes: list[str],
+    *,
+    wide: bool,
+) -> Reference:
+    floors = _floors(point.split, truth, found)
     return Reference(truth, found, floors, str(truth.dtype), wide, notes)
 
 
-def _drawn(point: Point) -> tuple[list[Evaluated], list[str]]:
-    """The g_j of T1', or those of T1 where the loss cannot be traced; and why."""
-    try:
-        return draws(point), []
-    except Exception as error:  # whatever tracing the loss of a user may raise
-        return probes(point), [
-            "the loss cannot be traced, so the floors come from inputs moved in the "
-            f"last place and may be too low ({_first_line(error)})."
-        ]
-
-
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """What an exception is, and how it begins."""
     first = str(error).strip().splitlines()[:1]
     return f"{type(error).__name__}: {''.join(first)[:120]}"
 
@@ -87,11 +157,12 @@ def _first_line(error: Exception) -> str:
 def _truth(point: Point, found: list[Evaluated]) -> tuple[Evaluated, list[str]]:
     """Autodiff in float64, or in the working dtype where that cannot be; and why."""
     try:
-        truth = differentiate_wide(point)
+        with float64():
+            truth = differentiate_by_steps(point.widened())
     except Exception as error:  # whatever the loss of a user may raise
         return found[0], [
             "the loss does not run in float64, so the reference is jax.grad in the "
-            f"working dtype ({_first_line(error)})."
+            f"working dtype ({first_line(error)})."
         ]
     if another_function(truth, found):
         return found[0], [
@@ -124,18 +195,17 @@ def another_function(truth: Evaluated, found: list[Evaluated]) -> bool:
 
 def _floors(split: Split, truth: Evaluated, found: list[Evaluated]) -> list[Floor]:
     """T2, T3 and T5 for every floating leaf; a truth in a narrow dtype widens them."""
-    coarsest = float(jnp.finfo(truth.dtype).eps) / 2
-    units = [
-        max(coarsest, float(jnp.finfo(dtype_of(leaf)).eps) / 2) for leaf in split.values
-    ]
-    parameters = [to_numpy(leaf) for leaf in split.values]
+    coarsest = unit_of(truth.dtype)
+    units = [max(coarsest, unit_of(dtype_of(leaf))) for leaf in split.values]
+    parameters = [finite(to_numpy(leaf)) for leaf in split.values]
+    gradient = [finite(g) for g in truth.gradient]
     losses = [
         Losses.of(g, theta, [probe.gradient[i] for probe in found])
-        for i, (g, theta) in enumerate(zip(truth.gradient, parameters, strict=True))
+        for i, (g, theta) in enumerate(zip(gradient, parameters, strict=True))
     ]
-    sizes = [rms(g) for g in truth.gradient]
+    sizes = [rms(g) for g in gradient]
     usual = typical(losses, sizes)
     return [
         floor_of(*leaf, usual)
-        for leaf in zip(truth.gradient, parameters, losses, units, strict=True)
+        for leaf in zip(gradient, parameters, losses, units, strict=True)
     ]

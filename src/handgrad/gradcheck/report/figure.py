@@ -13,6 +13,7 @@ if TYPE_CHECKING:  # mutants: imported to draw
 
 LOOKS = {
     "right": ("o", "#0072b2"),
+    "convention": ("D", "#009e73"),
     "wrong": ("X", "#d55e00"),
     "untested": ("s", "#7f7f7f"),
 }

@@ -24,6 +24,8 @@ class Report(Results):
         that came with the gradient.
       notes: what a reader should know that is no fault.
       judge: the dtype of the reference, "float64" unless a note says otherwise.
+      excused: those of the faults that are the loss's alone: the gradient is right
+        although jax.grad of the loss is not.
     """
 
     def __str__(self) -> str:
@@ -36,7 +38,7 @@ class Report(Results):
             "judge": self.judge,
             "faults": list(self.faults),
             "notes": list(self.notes),
-            "leaves": [{"ok": leaf.ok, **asdict(leaf)} for leaf in self.leaves],
+            "leaves": [_plain({"ok": leaf.ok, **asdict(leaf)}) for leaf in self.leaves],
         }
 
     def figure(self) -> "Figure":
@@ -55,11 +57,27 @@ def merge(reports: Sequence[Report]) -> Report:
         faults=_distinct(fault for report in reports for fault in report.faults),
         notes=_distinct(note for report in reports for note in report.notes),
         judge=reports[0].judge,
+        excused=_excused(reports),
     )
 
 
+def _excused(reports: Sequence[Report]) -> tuple[str, ...]:
+    """The faults that are excused wherever they occur."""
+    blamed = {f for r in reports for f in r.faults if f not in r.excused}
+    found = (fault for report in reports for fault in report.excused)
+    return tuple(fault for fault in _distinct(found) if fault not in blamed)
+
+
+def _plain(leaf: dict[str, Any]) -> dict[str, Any]:
+    """Complex numbers as pairs, which JSON takes."""
+    return {
+        name: [value.real, value.imag] if isinstance(value, complex) else value
+        for name, value in leaf.items()
+    }
+
+
 def _severity(leaf: Leaf) -> tuple[int, bool, float]:
-    order = ("not differentiable", "untested", "right", "wrong")
+    order = ("not differentiable", "untested", "right", "convention", "wrong")
     known = leaf.cause != "unknown"
     excess = 0.0 if np.isnan(leaf.excess) else leaf.excess
     return order.index(leaf.verdict), known, excess
