@@ -10,6 +10,7 @@ import pytest
 from load_script import SCRIPTS, load_script
 
 PARTS = {"common", "byproduct_jobs", "scoreboard_rivals", "scoreboard_summary"}
+PARTS |= {"many_classes_torch"}
 COMMANDS = [
     str(path.relative_to(SCRIPTS).with_suffix(""))
     for folder in (SCRIPTS, SCRIPTS / "benchmarks", SCRIPTS / "research")

@@ -125,9 +125,7 @@ def test_a_row_of_weight_0_may_hold_anything(
     x, targets = options["x"], options["targets"]
     take = functools.partial(jax.tree.map, lambda leaf: leaf[kept])
     of_kept = (
-        hg.Smoothed(targets.labels[kept], 0.3)
-        if kind == "smoothed"
-        else take(targets)
+        hg.Smoothed(targets.labels[kept], 0.3) if kind == "smoothed" else take(targets)
     )
     expected = by_hand(params, x=x[kept], targets=of_kept, weights=weights[kept])
     x = x.at[1].set(anything).at[3, 0].set(anything)
@@ -234,9 +232,7 @@ def test_the_first_of_equal_logits_is_the_prediction() -> None:
     params = (hg.Layer(jnp.zeros((1, 5)), jnp.array([0.0, 2, 1, 2, 2])),)
     x, labels = jnp.ones((3, 1)), jnp.array([0, 1, 2])
     for chunk in (1, 2, 3, 5):
-        (_, found), _ = by_hand(
-            params, x=x, targets=labels, chunk=chunk, has_aux=True
-        )
+        (_, found), _ = by_hand(params, x=x, targets=labels, chunk=chunk, has_aux=True)
         assert found.predictions.tolist() == [1, 1, 1]
 
 
@@ -258,7 +254,8 @@ def test_no_array_has_all_samples_and_all_classes(
     params, options = network(sizes), options_of(1, sizes, m, kind)
 
     def largest(chunk: int | None) -> int:
-        program = functools.partial(hg.value_and_grad, chunk=chunk, has_aux=has_aux)
+        how: dict[str, Any] = {"chunk": chunk, "has_aux": has_aux}
+        program = functools.partial(hg.value_and_grad, **how)
         found = jax.make_jaxpr(program)(params, **options)
         return max(array.size for array in arrays_in(found.jaxpr))
 

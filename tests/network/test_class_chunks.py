@@ -60,10 +60,7 @@ def deltas(d: jax.Array, targets: jax.Array, bounds: tuple[int, ...]) -> jax.Arr
     """K4, chunk by chunk."""
     row = merged(d, targets, bounds)
     return jnp.concatenate(
-        [
-            chunk_delta(d[:, a:b], part(targets, a, b), row)
-            for a, b in pairwise(bounds)
-        ],
+        [chunk_delta(d[:, a:b], part(targets, a, b), row) for a, b in pairwise(bounds)],
         axis=1,
     )
 
@@ -72,7 +69,11 @@ def deltas(d: jax.Array, targets: jax.Array, bounds: tuple[int, ...]) -> jax.Arr
 def test_K1_is_the_largest_the_log_sum_exp_and_the_score(kind: str) -> None:
     d = jnp.asarray(np.random.default_rng(1).normal(size=(SAMPLES, CLASSES)))
     targets = targets_of(kind)
-    q = jax.nn.one_hot(targets, CLASSES, dtype="float64") if kind == "labels" else targets
+    q = (
+        jax.nn.one_hot(targets, CLASSES, dtype="float64")
+        if kind == "labels"
+        else targets
+    )
     row = summary(d, targets, jnp.int32(5))
     assert_close(row.largest, d.max(axis=1), 0.0)
     log_sum = jax.scipy.special.logsumexp(d, axis=1)

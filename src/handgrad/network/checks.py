@@ -259,7 +259,7 @@ def check_chunk(chunk: int | str, samples: int, classes: int) -> int:
         most = max(AUTO // samples, 256)
         chunk = 1 << (most.bit_length() - 1)
     whole = isinstance(chunk, int | np.integer) and not isinstance(chunk, bool)
-    if not whole or chunk < 1:
+    if not whole or int(chunk) < 1:
         raise ValueError(
             "`chunk` must be a number of classes, at least 1, or 'auto', or None for "
             f"all at once, and known when the function is traced, got {chunk!r}."

@@ -214,9 +214,7 @@ def _deltas_below(
     return carried(params[:-1], below.trace, known, delta)
 
 
-def _norms(
-    walk: Walk, errors: Errors, trace: Trace | None, under: Deltas
-) -> jax.Array:
+def _norms(walk: Walk, errors: Errors, trace: Trace | None, under: Deltas) -> jax.Array:
     """|g_i,k|^2 = (|a_{k-1}|^2 + 1) |delta_k|^2 of every sample and layer, (m, L)."""
     assert errors.squares is not None, "it was asked for"
     wide = accumulation_dtype(walk.inputs.dtype)

@@ -78,9 +78,8 @@ def merge(one: Summary, other: Summary) -> Summary:
         return part.score + part.mass * (_base(part.largest) - base)
 
     best = None
-    if one.best is not None:
-        higher = (other.largest > one.largest) & ~jnp.isnan(one.largest)
-        higher = higher | (jnp.isnan(other.largest) & ~jnp.isnan(one.largest))
+    if one.best is not None and other.best is not None:
+        higher = ~(other.largest <= one.largest) & ~jnp.isnan(one.largest)
         best = jnp.where(higher, other.best, one.best)
     return Summary(
         largest,

@@ -33,7 +33,7 @@ from handgrad.network.class_chunks import (
 from handgrad.network.mean import per_sample, silence
 from handgrad.network.placement import placement
 from handgrad.network.softmax_nll import class_of, is_class
-from handgrad.network.types import Layer, Smoothed, accumulation_dtype
+from handgrad.network.types import Layer, Smoothed
 
 
 class Walk(NamedTuple):
@@ -140,9 +140,7 @@ def _first(walk: Walk) -> int:
     return (walk.classes - 1) % walk.chunk + 1
 
 
-def _over_the_rest(
-    walk: Walk, start: Any, add: Callable[[Any, jax.Array], Any]
-) -> Any:
+def _over_the_rest(walk: Walk, start: Any, add: Callable[[Any, jax.Array], Any]) -> Any:
     """What ``add`` makes of the first chunk's part, chunk after chunk."""
     first = _first(walk)
 
@@ -162,7 +160,8 @@ def _logits(walk: Walk, start: Any, size: int) -> jax.Array:
 def _targets(walk: Walk, start: Any, size: int) -> jax.Array:
     """The targets of a chunk as K1 and K4 take them."""
     if isinstance(walk.targets, Smoothed):
-        return _smooth(walk, *walk.targets, start, size)
+        labels, epsilon = walk.targets
+        return _smooth(walk, labels, jnp.asarray(epsilon), start, size)
     if walk.targets.ndim == 2:  # mutants: it is 1 or 2
         return silence(_columns(walk.targets, start, size), walk.weights)
     y, _ = class_of(walk.targets, walk.classes)

@@ -104,7 +104,6 @@ def test_no_array_of_a_step_or_a_score_has_all_samples_and_all_classes(
     params, key = start(run).params, jax.random.key(0)
     x, y = jnp.asarray(data.train.x[:7]), jnp.asarray(data.train.y[:7])
 
-
     def program(params: Any, x: Any, y: Any, key: Any) -> Any:
         arguments = loss_arguments(step.objective, params, y, key=key)
         score = evaluate(step.objective, step.scaling, params, Samples(x, y))
