@@ -10,6 +10,7 @@ ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "derivation.md"
 EQUATIONS = ["F1", "F2", "F3", "L1", "L2"]
 EQUATIONS += [f"B{n}" for n in range(1, 8)] + ["D1", "D2"]
+EQUATIONS += ["K1", "K2", "K3", "K4"]
 EQUATIONS += ["RF1", "RF2", *(f"RB{n}" for n in range(3, 8)), "GN"]
 
 

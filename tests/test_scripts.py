@@ -10,10 +10,8 @@ import pytest
 from load_script import SCRIPTS, load_script
 
 PARTS = {
-PARTS = {
-    *("common", "byproduct_jobs", "false_alarm_losses", "scoreboard_rivals"),
-    *("scoreboard_summary", "step_torch"),
-}
+    *("common", "byproduct_jobs", "false_alarm_losses", "many_classes_torch"),
+    *("scoreboard_rivals", "scoreboard_summary", "step_torch"),
 }
 COMMANDS = [
     str(path.relative_to(SCRIPTS).with_suffix(""))

@@ -27,6 +27,8 @@ from handgrad.network import Deltas as Deltas
 from handgrad.network import Layer as Layer
 from handgrad.network import Masks as Masks
 from handgrad.network import Params as Params
+from handgrad.network import PerSample as PerSample
+from handgrad.network import Smoothed as Smoothed
 from handgrad.network import Trace as Trace
 from handgrad.network import Transport as Transport
 from handgrad.network import as_params as as_params

@@ -4,6 +4,7 @@ On one device the same functions give what must come; where a layout moves sums 
 devices, it comes to rounding.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -88,6 +89,63 @@ def test_on_a_mesh_the_same_comes_and_lies_where_the_parameters_do(
         assert lies_like(came[1:], (laid.x, laid.soft, laid.weights))
 
 
+def in_chunks(params: Any, x: Any, labels: Any, soft: Any, weights: Any) -> Any:
+    """Four classes, three at a time; the second program has a chunk left over."""
+    (value, of_each), grads = hg.value_and_grad(
+        params, x, labels, weights=weights, chunk=3, has_aux=True
+    )
+    options = {"weights": weights, "chunk": 2}
+    other = hg.value_and_grad(params, x, soft, **options)[1]
+    smooth = hg.loss(params, x, hg.Smoothed(labels, 0.1), **options)
+    return grads, other, value, smooth, of_each
+
+
+@pytest.mark.parametrize(
+    ("kind", "layout"),
+    [(AxisType.Explicit, "data"), *((AxisType.Auto, layout) for layout in LAYOUTS)],
+)
+def test_in_chunks_of_the_classes_the_same_comes_on_a_mesh(
+    kind: AxisType, layout: str
+) -> None:
+    laid = lay(layout, kind)
+    expected = jax.jit(in_chunks)(*laid.plain)
+    with jax.set_mesh(laid.mesh):
+        came = jax.jit(in_chunks)(*laid.problem)
+    assert_close(jax.device_get(came), jax.device_get(expected), GRADIENT)
+    if kind is AxisType.Explicit:
+        assert lies_like(came[0], laid.params)
+        assert lies_like(came[1], laid.params)
+
+
+@pytest.mark.parametrize("layout", ["model", "both", "fsdp"])
+def test_classes_that_an_explicit_mesh_splits_are_not_walked_in_chunks(
+    layout: str,
+) -> None:
+    laid = lay(layout, AxisType.Explicit)
+    with (
+        jax.set_mesh(laid.mesh),
+        pytest.raises(ValueError, match="`chunk` must be None where a mesh axis"),
+    ):
+        hg.value_and_grad(laid.params, laid.x, laid.labels, chunk=2)
+
+
+def test_hidden_units_that_an_explicit_mesh_splits_are_summed_in_every_chunk() -> None:
+    """The second layer of "both" is split by its inputs, and here it is the last."""
+    laid = lay("both", AxisType.Explicit)
+    params, x, _, _, weights = laid.problem
+    labels = laid.labels
+
+    def program(params: Any, x: Any, labels: Any, weights: Any) -> Any:
+        return hg.value_and_grad(params, x, labels, weights=weights, chunk=3)
+
+    plain = laid.plain
+    expected = jax.jit(program)(plain[0][:2], *plain[1:3], plain[4])
+    with jax.set_mesh(laid.mesh):
+        came = jax.jit(program)(params[:2], x, labels, weights)
+    assert_close(jax.device_get(came), jax.device_get(expected), GRADIENT)
+    assert lies_like(came[1], params[:2])
+
+
 def test_the_gradient_in_the_inputs_lies_where_these_do() -> None:
     """And not where the hidden units do, which are split."""
     laid = lay("both", AxisType.Explicit)
@@ -135,6 +193,10 @@ def test_in_shard_map_it_is_what_autodiff_gives(kind: AxisType, checked: bool) -
 
     expected = in_shards(jax.value_and_grad(hg.loss))
     assert_close(in_shards(hg.value_and_grad), expected, GRADIENT)
+    chunked = functools.partial(hg.value_and_grad, chunk=3)
+    assert_close(in_shards(chunked), expected, GRADIENT)
+    of_loss = jax.value_and_grad(functools.partial(hg.loss, chunk=3))
+    assert_close(in_shards(of_loss), expected, GRADIENT)
     assert_close(in_shards(jax.value_and_grad(hg.loss_by_hand)), expected, GRADIENT)
 
 

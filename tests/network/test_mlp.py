@@ -97,12 +97,12 @@ def test_signatures_are_those_of_the_contract() -> None:
     expected = {
         "init": "key sizes * activation dtype",
         "forward": "params x * activation masks",
-        "loss": "params x targets * activation weights masks",
+        "loss": "params x targets * activation weights masks chunk",
         "deltas": "params trace targets * weights transport",
         "gradients": "trace deltas",
         "input_gradient": "params trace deltas",
         "value_and_grad": (
-            "params x targets * activation weights masks transport has_aux"
+            "params x targets * activation weights masks transport has_aux chunk"
         ),
         "loss_by_hand": "params x targets * activation weights masks",
         "as_params": "layers * transposed",

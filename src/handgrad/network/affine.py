@@ -56,17 +56,20 @@ def affine_backward_bias(delta: jax.Array) -> jax.Array:
     return jnp.sum(delta, axis=0, dtype=accumulation_dtype(delta.dtype))
 
 
-def affine_backward_inputs(delta: jax.Array, weight: jax.Array) -> jax.Array:
+def affine_backward_inputs(
+    delta: jax.Array, weight: jax.Array, dtype: jnp.dtype | None = None
+) -> jax.Array:
     """B6: dl/da_k = W_{k+1} dl/dd_{k+1}, the error carried back through F1.
 
     Args:
       delta: dl/dd_{k+1}, (m, n_out).
       weight: W_{k+1}, (n_in, n_out).
+      dtype: of the sums and the result, if not that of the operands.
 
     Returns:
       dl/da_k, (m, n_in).
     """
-    return matmul(delta, weight.T)
+    return matmul(delta, weight.T, dtype)
 
 
 def backprop(

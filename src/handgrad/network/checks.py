@@ -246,6 +246,27 @@ def check_number(
     return jnp.asarray(number)
 
 
+AUTO = 2**20
+"""Entries of the logits that one chunk has where `chunk` is "auto": in float32 4 MiB,
+which stay in the cache of a core; below 4 such chunks there is one."""
+
+
+def check_chunk(chunk: int | str, samples: int, classes: int) -> int:
+    """How many classes to take at a time, 1 ... C, of logits (m, C)."""
+    if isinstance(chunk, str) and chunk == "auto":
+        if samples * classes <= 4 * AUTO:
+            return max(classes, 1)
+        most = max(AUTO // samples, 256)
+        chunk = 1 << (most.bit_length() - 1)
+    whole = isinstance(chunk, int | np.integer) and not isinstance(chunk, bool)
+    if not whole or int(chunk) < 1:
+        raise ValueError(
+            "`chunk` must be a number of classes, at least 1, or 'auto', or None for "
+            f"all at once, and known when the function is traced, got {chunk!r}."
+        )
+    return max(min(int(chunk), classes), 1)
+
+
 def is_traced(value: ArrayLike) -> bool:
     """Whether the value is not known while the function is traced."""
     return isinstance(value, Tracer)

@@ -13,7 +13,6 @@ these products; other uses of the pair are other contractions.
 import functools
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import Literal, overload
 
 import jax
 from jax.typing import ArrayLike
@@ -268,112 +267,12 @@ def input_gradient(params: Params, trace: Trace, deltas: Deltas) -> jax.Array:
     return unscaled.astype(below.dtype)
 
 
-def loss(
-    params: Params,
-    x: ArrayLike,
-    targets: ArrayLike,
-    *,
-    activation: Activations = "relu",
-    weights: ArrayLike | None = None,
-    masks: Masks | None = None,
-) -> jax.Array:
-    """J of L2: the mean negative log-likelihood, sum_i w_i l_i / sum_i w_i.
-
-    Args:
-      params, x, activation, masks: as in `forward`.
-      targets: integer labels (m,) or distributions (m, C).
-      weights: w, (m,), or None for all 1. A row of weight 0 may hold anything.
-
-    Returns:
-      J, scalar, in nats, float32 or wider; exactly 0 if the weights sum to 0.
-
-    Raises:
-      ValueError, TypeError: for shapes, dtypes, names or counts that do not fit.
-    """
-    trace = finite_forward(
-        params, x, activation=activation, masks=masks, weights=weights
-    )
-    return loss_of_logits(trace.logits, targets, weights)
-
-
 def loss_of_logits(
     logits: jax.Array, targets: ArrayLike, weights: ArrayLike | None = None
 ) -> jax.Array:
     """L1 and L2 of logits that are known: J, scalar, float32 or wider."""
     targets, weights = check_samples(logits, targets, weights)
     return mean_loss(negative_log_likelihood(logits, targets), weights)
-
-
-@overload  # mutants: for type checkers
-def value_and_grad(
-    params: Params,
-    x: ArrayLike,
-    targets: ArrayLike,
-    *,
-    activation: Activations = ...,
-    weights: ArrayLike | None = ...,
-    masks: Masks | None = ...,
-    transport: Transport = ...,
-    has_aux: Literal[False] = ...,
-) -> tuple[jax.Array, Params]: ...
-
-
-@overload  # mutants: for type checkers
-def value_and_grad(
-    params: Params,
-    x: ArrayLike,
-    targets: ArrayLike,
-    *,
-    activation: Activations = ...,
-    weights: ArrayLike | None = ...,
-    masks: Masks | None = ...,
-    transport: Transport = ...,
-    has_aux: Literal[True],
-) -> tuple[tuple[jax.Array, Trace], Params]: ...
-
-
-def value_and_grad(
-    params: Params,
-    x: ArrayLike,
-    targets: ArrayLike,
-    *,
-    activation: Activations = "relu",
-    weights: ArrayLike | None = None,
-    masks: Masks | None = None,
-    transport: Transport = backprop,
-    has_aux: bool = False,
-) -> tuple[jax.Array | tuple[jax.Array, Trace], Params]:
-    """J and dJ/dparams, derived by hand: what ``jax.value_and_grad(loss)`` returns.
-
-    Args:
-      params, x, targets, activation, weights, masks: as in `loss`.
-      transport: what stands for B6; see `handgrad.transport`.
-      has_aux: whether to return the trace as well, for an accuracy from its logits.
-
-    Returns:
-      J, scalar, and its gradient in the structure, shapes and dtypes of ``params``;
-      with ``has_aux``, (J, trace) and the gradient.
-
-    Raises:
-      ValueError, TypeError: for shapes, dtypes, names or counts that do not fit.
-
-    Example:
-      >>> import jax.numpy as jnp
-      >>> from handgrad import init
-      >>> params = init(jax.random.key(0), (4, 8, 3))
-      >>> x, y = jnp.ones((5, 4)), jnp.array([0, 1, 2, 0, 1])
-      >>> value, grads = value_and_grad(params, x, y)
-      >>> grads[0].weight.shape, grads[1].bias.shape
-      ((4, 8), (3,))
-    """
-    trace = finite_forward(
-        params, x, activation=activation, masks=masks, weights=weights
-    )
-    value = loss_of_logits(trace.logits, targets, weights)
-    errors = deltas(params, trace, targets, weights=weights, transport=transport)
-    known = zip(trace.layer_inputs, errors.layers, strict=True)
-    grads = contraction(known, trace, errors)
-    return ((value, trace) if has_aux else value), grads
 
 
 def predict_proba(

@@ -47,7 +47,17 @@ def sample_factors(
       Deltas without layers, for `with_output`, and loss_scale s_i, (m,) or scalar,
       float32 or wider.
     """
-    samples, dtype = trace.logits.shape[0], trace.logits.dtype
+    logits = trace.logits
+    return factors_of(logits.shape[0], logits.dtype, weights, row_sums)
+
+
+def factors_of(
+    samples: int,
+    dtype: jnp.dtype,
+    weights: ArrayLike | None,
+    row_sums: jax.Array | None = None,
+) -> tuple[Deltas, jax.Array]:
+    """`sample_factors` of so many samples, in a network of this dtype."""
     wide = accumulation_dtype(dtype)
     weights = check_weights(weights, samples)
     scale = sample_scale(weights, samples, wide)
@@ -85,19 +95,26 @@ def pairs(trace: Trace, deltas: Deltas) -> list[tuple[jax.Array, jax.Array]]:
 
 
 def as_gradient(sums: Params, trace: Trace, deltas: Deltas) -> Params:
-    """Sums over samples, in float32 or wider, as the gradient of the parameters.
+    """Sums over samples, in float32 or wider, as the gradient of the parameters."""
+    dtype = trace.logits.dtype
+    return tuple(
+        settled(layer, where, deltas, dtype)
+        for layer, where in zip(sums, trace.placements, strict=True)
+    )
+
+
+def settled(
+    sums: Layer, places: tuple[Placement, Placement], known: Deltas, dtype: jnp.dtype
+) -> Layer:
+    """The sums of a layer, in float32 or wider, as the gradient of its parameters.
 
     The power of two that float16 needed leaves, and each sum goes where its parameter
     lies, in its dtype.
     """
 
-    def settled(total: jax.Array, where: Placement) -> jax.Array:
-        if deltas.loss_scale is not None:
-            total = total / deltas.loss_scale
-        total = sum_over_shards(place_like(total, where), where)
-        return total.astype(trace.logits.dtype)
+    def settle(total: jax.Array, where: Placement) -> jax.Array:
+        if known.loss_scale is not None:
+            total = total / known.loss_scale
+        return sum_over_shards(place_like(total, where), where).astype(dtype)
 
-    return tuple(
-        Layer(*map(settled, layer, where))
-        for layer, where in zip(sums, trace.placements, strict=True)
-    )
+    return Layer(*map(settle, sums, places))

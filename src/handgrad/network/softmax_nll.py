@@ -40,11 +40,11 @@ def negative_log_likelihood(logits: jax.Array, targets: jax.Array) -> jax.Array:
     if targets.ndim == 2:  # mutants: it is 1 or 2
         log = log_probabilities(logits, targets)
         return -jnp.sum(targets.astype(log.dtype) * log, axis=1)
-    y, known = _class_of(targets, logits.shape[1])
+    y, known = class_of(targets, logits.shape[1])
     wide = logits.astype(accumulation_dtype(logits.dtype))
     largest = jax.lax.stop_gradient(jnp.max(wide, axis=1))  # it cancels
     log_sum = jnp.log(jnp.sum(jnp.exp(wide - largest[:, None]), axis=1))
-    return jnp.where(known, log_sum - (_entry(wide, y) - largest), jnp.nan)
+    return jnp.where(known, log_sum - (entry(wide, y) - largest), jnp.nan)
 
 
 def log_probabilities(logits: jax.Array, distribution: jax.Array) -> jax.Array:
@@ -110,9 +110,9 @@ def output_delta(
         q = targets.astype(probabilities.dtype)
         delta = jnp.sum(q, axis=1, keepdims=True) * probabilities - q
         return per_sample(scale, delta) * delta
-    y, known = _class_of(targets, probabilities.shape[1])
+    y, known = class_of(targets, probabilities.shape[1])
     scale = jnp.where(known, scale, jnp.nan)
-    of_y = scale * (_entry(probabilities, y) - 1)
+    of_y = scale * (entry(probabilities, y) - 1)
     return _with_entry(scale[:, None] * probabilities, y, of_y)
 
 
@@ -179,14 +179,14 @@ def class_weights(targets: ArrayLike, per_class: ArrayLike) -> jax.Array:
     targets = check_targets(targets, per_class.shape[0])  # mutants: one axis
     per_class = per_class.astype(_wide(targets))
     if targets.ndim == 1:  # mutants: it is 1 or 2
-        y, known = _class_of(targets, per_class.shape[0])  # mutants: one axis
+        y, known = class_of(targets, per_class.shape[0])  # mutants: one axis
         per_sample = per_class.at[y].get(out_sharding=placement(y).sharding)
         return jnp.where(known, per_sample, 1)
     known = jnp.all(jnp.isfinite(targets), axis=1)
     return jnp.where(known, targets.astype(per_class.dtype) @ per_class, 1)
 
 
-def _class_of(labels: jax.Array, classes: int) -> tuple[jax.Array, jax.Array]:
+def class_of(labels: jax.Array, classes: int) -> tuple[jax.Array, jax.Array]:
     """Labels of any integer dtype as int32, and whether each is in 0 ... C-1.
 
     A label that is no class becomes 0, for whoever asks no further. Under jit a value
@@ -200,22 +200,22 @@ def _class_of(labels: jax.Array, classes: int) -> tuple[jax.Array, jax.Array]:
     return jnp.where(known, labels, 0).astype(jnp.int32), known
 
 
-def _entry(rows: jax.Array, y: jax.Array) -> jax.Array:
+def entry(rows: jax.Array, y: jax.Array) -> jax.Array:
     """Entry y_i of row i, (m,)."""
     if placement(rows).sharding is None:
         # mutants: there is one column
         return jnp.take_along_axis(rows, y[:, None], axis=1)[:, 0]
-    return jnp.sum(jnp.where(_is_class(rows, y), rows, 0), axis=1)
+    return jnp.sum(jnp.where(is_class(rows, y), rows, 0), axis=1)
 
 
 def _with_entry(rows: jax.Array, y: jax.Array, values: jax.Array) -> jax.Array:
     """The rows, (m, C), with value i in the place of entry y_i."""
     if placement(rows).sharding is None:
         return jax.vmap(lambda row, c, value: row.at[c].set(value))(rows, y, values)
-    return jnp.where(_is_class(rows, y), values[:, None], rows)
+    return jnp.where(is_class(rows, y), values[:, None], rows)
 
 
-def _is_class(rows: jax.Array, y: jax.Array) -> jax.Array:
+def is_class(rows: jax.Array, y: jax.Array) -> jax.Array:
     """e(y), (m, C), true or false: for rows that several devices may share."""
     return jnp.arange(rows.shape[1], dtype=jnp.int32)[None, :] == y[:, None]
 
@@ -224,7 +224,7 @@ def _as_distribution(targets: jax.Array, classes: int) -> jax.Array:
     """e(y) for labels (m,), the distribution itself for targets (m, C): q, (m, C)."""
     if targets.ndim == 2:  # mutants: it is 1 or 2
         return targets.astype(_wide(targets))
-    y, known = _class_of(targets, classes)
+    y, known = class_of(targets, classes)
     one_hot = jax.nn.one_hot(y, classes, dtype=_wide(targets))
     return jnp.where(known[:, None], one_hot, jnp.nan)
 

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 
 from handgrad.network.activations import Activation
 from handgrad.network.mean import sample_scale
@@ -28,6 +29,17 @@ class Layer(NamedTuple):
 
     weight: jax.Array  # (n_in, n_out)
     bias: jax.Array  # (n_out,)
+
+
+class Smoothed(NamedTuple):
+    """Labels smoothed, q = (1 - epsilon) e(y) + epsilon / C, without an array (m, C).
+
+    Where a `chunk` of the classes is at hand, `loss` and `value_and_grad` take it for
+    targets; `smooth_labels` gives the array.
+    """
+
+    labels: jax.Array  # y, (m,)
+    epsilon: ArrayLike  # in [0, 1]
 
 
 Placements = tuple[tuple[Placement, Placement], ...]

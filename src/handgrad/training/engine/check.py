@@ -44,7 +44,7 @@ def check_first_gradient(run: Run, state: State, train: Part) -> str:
             params, x, activation=activation, **arrays
         ),
         lambda params, x, arrays: handgrad.value_and_grad(
-            params, x, activation=activation, **arrays
+            params, x, activation=activation, chunk=objective.chunk, **arrays
         ),
         state.params,
         inputs,

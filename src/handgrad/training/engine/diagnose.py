@@ -59,7 +59,7 @@ def _in_words(run: Run, state: State, source: Epoch | Block, step: int) -> str:
 def _first(run: Run, state: State, source: Epoch | Block) -> tuple[int, int]:
     """The stage and the layer of the first bad value, without dropout."""
     x, y, weights = minibatch(source, state.step)
-    objective = run.step.objective
+    objective = run.step.objective._replace(chunk=None)  # of all that is computed
     params, x = cast((state.params, scale(run.step.scaling, x)), objective.dtype)
     arguments = loss_arguments(objective, params, y, weights=weights)
     trace = handgrad.forward(params, x, activation=objective.activation)

@@ -6,7 +6,9 @@ import jax
 import jax.numpy as jnp
 
 import handgrad
+from handgrad.network.chunked import scores_in_chunks
 from handgrad.network.mlp import loss_of_logits
+from handgrad.network.softmax_nll import mean_loss
 from handgrad.training.data import Scaling, scale
 from handgrad.training.engine.objective import Objective, cast
 
@@ -54,11 +56,28 @@ def evaluate(
             own = jax.lax.dynamic_slice_in_dim(part.weights, start, rows)
             weights = weights * own
         x = scale(scaling, x).astype(objective.dtype)
-        logits = handgrad.forward(narrow, x, activation=objective.activation).logits
-        loss, weight = loss_of_logits(logits, y, weights), jnp.sum(weights)
-        hits = jnp.sum(weights * (jnp.argmax(logits, axis=1) == y))
+        loss, predictions = _of_rows(objective, narrow, x, y, weights)
+        hits, weight = jnp.sum(weights * (predictions == y)), jnp.sum(weights)
         return sums + jnp.stack([loss * weight, hits, weight])
 
     blocks = -(-samples // rows)
     loss, hits, weight = jax.lax.fori_loop(0, blocks, add, jnp.zeros(3))
     return Score(loss / weight, hits / weight)
+
+
+def _of_rows(
+    objective: Objective,
+    params: handgrad.Params,
+    x: jax.Array,
+    y: jax.Array,
+    weights: jax.Array,
+) -> tuple[jax.Array, jax.Array]:
+    """J, and the class that is predicted for each of the rows."""
+    activation, chunk = objective.activation, objective.chunk
+    if chunk is not None:
+        losses, predictions = scores_in_chunks(
+            params, x, y, activation=activation, chunk=chunk
+        )
+        return mean_loss(losses, weights), predictions
+    logits = handgrad.forward(params, x, activation=activation).logits
+    return loss_of_logits(logits, y, weights), jnp.argmax(logits, axis=1)

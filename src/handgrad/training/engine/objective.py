@@ -1,6 +1,6 @@
 """What training minimises on a minibatch, and its gradient by hand."""
 
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +11,7 @@ import handgrad
 from handgrad.byproducts import clipped_gradient
 from handgrad.network.mlp import loss_of_logits
 from handgrad.training.engine.numbers import off
+from handgrad.training.errors import TrainingError
 from handgrad.training.settings import Model, Optimizer, Training
 
 
@@ -24,6 +25,7 @@ class Objective(NamedTuple):
     hidden_dropout: ArrayLike = 0.0
     clip_samples: ArrayLike = 0.0  # largest norm of a sample's gradient; 0: any
     dtype: str = "float32"  # of the network's arithmetic
+    chunk: int | Literal["auto"] | None = None  # classes at a time; None: all
 
 
 def make_objective(
@@ -54,6 +56,7 @@ def make_objective(
         model.hidden_dropout,
         optimizer.clip_samples,
         model.dtype,
+        training.chunk_classes or None,
     )
 
 
@@ -109,8 +112,11 @@ def value_and_gradient(
     """
     narrow, x = cast((params, x), objective.dtype)
     if off(objective.clip_samples):
-        value, grads = handgrad.value_and_grad(narrow, x, **arguments)
+        value, grads = handgrad.value_and_grad(
+            narrow, x, chunk=objective.chunk, **arguments
+        )
     else:
+        _refuse_chunks(objective, "optimizer.clip_samples", "left out of the sweep")
         value, grads = _clipped(objective, narrow, x, **arguments)
     return value, cast(grads, params[0].weight.dtype)
 
@@ -123,6 +129,8 @@ def loss_by_hand(
 ) -> jax.Array:
     """J of a minibatch with the hand-written derivatives, for optimisers that
     look at the objective; no sample's gradient is clipped in it."""
+    what = "one that does not look at the objective, as line searches do,"
+    _refuse_chunks(objective, "optimizer.name", what)
     narrow, x = cast((params, x), objective.dtype)
     return handgrad.loss_by_hand(narrow, x, **arguments)
 
@@ -155,9 +163,21 @@ def _clipped(
     return value, clipped_gradient(trace, deltas, clip_norm=clip)
 
 
-def _targets(objective: Objective, y: jax.Array) -> jax.Array:
+def _refuse_chunks(objective: Objective, key: str, what: str) -> None:
+    if objective.chunk is not None:
+        raise TrainingError(
+            f"`{key}` must be {what} where training.chunk_classes is not 0, got both. "
+            "Set training.chunk_classes to 0."
+        )
+
+
+def _targets(objective: Objective, y: jax.Array) -> jax.Array | handgrad.Smoothed:
     epsilon, classes = objective.label_smoothing, len(objective.class_weights)
-    return y if off(epsilon) else handgrad.smooth_labels(y, classes, epsilon)
+    if off(epsilon):
+        return y
+    if objective.chunk is not None:
+        return handgrad.Smoothed(y, epsilon)
+    return handgrad.smooth_labels(y, classes, epsilon)
 
 
 def _masks(

@@ -37,6 +37,7 @@ def check_settings(settings: Settings) -> None:
     _check_model(settings.model)
     _check_optimizer(settings.optimizer)
     _check_training(settings.training, settings.data)
+    _check_chunks(settings)
     _check_sweep(settings)
 
 
@@ -163,6 +164,14 @@ def _check_training(training: Training, data: Data) -> None:
     elif data.validation == 0:
         what = "0 without validation samples (data.validation is 0)"
         _require(False, "training.patience", training.patience, what)
+
+
+def _check_chunks(settings: Settings) -> None:
+    """A sample's norm is known when its last chunk is, and clipping needs it before."""
+    if settings.training.chunk_classes != 0:
+        bound = settings.optimizer.clip_samples
+        what = "0 where training.chunk_classes is not"
+        _require(bound == 0, "optimizer.clip_samples", bound, what)
 
 
 def _check_sweep(settings: Settings) -> None:

@@ -6,7 +6,8 @@ import tomllib
 from collections.abc import Iterator
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -143,6 +144,8 @@ def _describe(hint: Any) -> str:
     if get_origin(hint) is dict:
         lists = get_args(hint)[1] is not Any
         return "a table of lists of numbers" if lists else "a table"
+    if get_origin(hint) in (Union, UnionType):
+        return " or ".join(map(_describe, get_args(hint)))
     if get_origin(hint) is Literal:
         return " or ".join(map(repr, get_args(hint)))
     if get_origin(hint) is tuple:

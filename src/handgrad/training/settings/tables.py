@@ -143,6 +143,10 @@ class Training:
     been compared before."""
     chunk_steps: Whole = 0
     """Steps per compiled call; 0: chosen by their time."""
+    chunk_classes: Whole | Literal["auto"] = 0
+    """Classes that the last layer takes at a time, so that no array of samples by
+    classes is whole, at one more product of the layer; 0: all; auto: chosen, and all
+    where they are few."""
 
 
 @dataclass(frozen=True)

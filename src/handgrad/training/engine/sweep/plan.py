@@ -29,6 +29,7 @@ _APART = {
     "records": "it changes no network",
     "training.batch_size": "it changes the shapes of the program",
     "training.chunk_steps": "it changes no network",
+    "training.chunk_classes": "it changes the shapes of the program",
 }
 
 

@@ -1,0 +1,239 @@
+"""J and its gradient where the last layer is walked a chunk of the classes at a time.
+
+The layers below it are a network of their own, with the output d_{L-1}: `mlp` has their
+forward and backward pass. `many_classes` has the layer above them.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+from handgrad.network.activations import (
+    Activation,
+    activate,
+    resolve_activations,
+    through_activation,
+)
+from handgrad.network.checks import (
+    check_chunk,
+    check_inputs,
+    check_masks,
+    check_number,
+    check_params,
+    check_targets,
+    check_weights,
+)
+from handgrad.network.many_classes import (
+    Errors,
+    Rows,
+    Walk,
+    losses,
+    walk_down,
+    walk_up,
+)
+from handgrad.network.mean import divide, silence
+from handgrad.network.mlp import Activations, carried, contraction, finite_forward
+from handgrad.network.placement import placement
+from handgrad.network.samples import factors_of, pairs, settled
+from handgrad.network.softmax_nll import mean_loss
+from handgrad.network.types import (
+    Deltas,
+    Layer,
+    Masks,
+    Params,
+    Smoothed,
+    Trace,
+    accumulation_dtype,
+    drop,
+)
+
+Targets = ArrayLike | Smoothed
+
+
+class PerSample(NamedTuple):
+    """What `value_and_grad` knows of single samples where it has no logits to give."""
+
+    losses: jax.Array  # l, (m,), in nats
+    predictions: jax.Array  # the class of the largest logit, (m,), int32
+    norms: jax.Array  # |dl_i/d(W_k, b_k)| per layer, (m, L); 0 where s_i = 0
+
+
+class Below(NamedTuple):
+    """All but the last layer: its output, and what the backward pass needs."""
+
+    trace: Trace | None  # of layers 1 ... L-1; None where there are none
+    h: Activation | None  # of layer L-1
+    output: jax.Array  # a_{L-1}, (m, n)
+    mask: jax.Array | None  # r_{L-1}
+
+
+def loss_in_chunks(
+    params: Params,
+    x: ArrayLike,
+    targets: Targets,
+    *,
+    chunk: int | str,
+    activation: Activations = "relu",
+    weights: ArrayLike | None = None,
+    masks: Masks | None = None,
+) -> jax.Array:
+    """`loss` with a ``chunk`` of the classes at a time."""
+    _, walk = _start(params, x, targets, activation, weights, masks, chunk)
+    return mean_loss(losses(walk_up(walk)), walk.weights)
+
+
+def scores_in_chunks(
+    params: Params,
+    x: ArrayLike,
+    targets: Targets,
+    *,
+    chunk: int | str,
+    activation: Activations = "relu",
+    weights: ArrayLike | None = None,
+) -> tuple[jax.Array, jax.Array]:
+    """The losses of single samples and the likeliest classes: (m,) and (m,)."""
+    _, walk = _start(params, x, targets, activation, weights, None, chunk)
+    rows = walk_up(walk, best=True)
+    return losses(rows), _predictions(rows)
+
+
+def value_and_grad_in_chunks(
+    params: Params,
+    x: ArrayLike,
+    targets: Targets,
+    *,
+    chunk: int | str,
+    activation: Activations = "relu",
+    weights: ArrayLike | None = None,
+    masks: Masks | None = None,
+    has_aux: bool = False,
+) -> tuple[jax.Array | tuple[jax.Array, PerSample], Params]:
+    """`value_and_grad` with a ``chunk`` of the classes at a time."""
+    below, walk = _start(params, x, targets, activation, weights, masks, chunk)
+    rows = walk_up(walk, best=has_aux)
+    known, factor = factors_of(*_kind(walk), walk.weights)
+    errors = walk_down(walk, rows, factor, squares=has_aux)
+    found = losses(rows)
+    value = mean_loss(found, walk.weights)
+    last = _last_gradient(walk, errors, known)
+    under = _deltas_below(params, below, known, errors)
+    grads = (last,)
+    if below.trace is not None:
+        inputs = zip(below.trace.layer_inputs, under.layers, strict=True)
+        grads = (*contraction(inputs, below.trace, under), last)
+    if not has_aux:
+        return value, grads
+    norms = _norms(walk, errors, below.trace, under)
+    return (value, PerSample(found, _predictions(rows), norms)), grads
+
+
+def _start(
+    params: Params,
+    x: ArrayLike,
+    targets: Targets,
+    activation: Activations,
+    weights: ArrayLike | None,
+    masks: Masks | None,
+    chunk: int | str,
+) -> tuple[Below, Walk]:
+    """The layers below, and the last one, checked and ready to be walked."""
+    check_params(params)
+    x = check_inputs(params, x)
+    layer = params[-1]
+    samples, classes = x.shape[0], layer.bias.shape[0]  # mutants: one axis
+    weights = check_weights(weights, samples)
+    masks = check_masks(params, masks, samples)
+    hidden = resolve_activations(activation, len(params) - 1)
+    chunk = check_chunk(chunk, samples, classes)
+    targets = _checked(targets, classes, samples)
+    _check_columns(layer)
+    if hidden:
+        trace = finite_forward(
+            params[:-1], x, activation=hidden[:-1], masks=masks[:-1], weights=weights
+        )
+        output = activate(hidden[-1], trace.logits)
+        below = Below(trace, hidden[-1], output, masks[-1])
+    else:
+        below = Below(None, None, silence(x, weights), masks[-1])
+    inputs = drop(below.output, below.mask)
+    return below, Walk(inputs, layer, targets, weights, chunk)
+
+
+def _checked(targets: Targets, classes: int, samples: int) -> jax.Array | Smoothed:
+    if not isinstance(targets, Smoothed):
+        return check_targets(targets, classes, samples)
+    labels = check_targets(targets.labels, classes, samples)
+    if labels.ndim != 1:
+        raise ValueError(
+            f"`targets` must be Smoothed labels ({samples},), got {labels.shape}. "
+            "Smooth distributions with `smooth_labels`."
+        )
+    number = check_number(
+        "epsilon", targets.epsilon, jnp.float32, at_least=0, at_most=1
+    )
+    return Smoothed(labels, number)
+
+
+def _check_columns(layer: Layer) -> None:
+    """On a mesh with Explicit axes: no axis may split the classes."""
+    sharding = placement(layer.weight).sharding
+    if sharding is not None and sharding.spec[1] is not None:
+        raise ValueError(
+            "`chunk` must be None where a mesh axis splits the classes of the last "
+            f"layer, got a weight that lies as {sharding.spec}. Split the samples."
+        )
+
+
+def _kind(walk: Walk) -> tuple[int, jnp.dtype]:
+    return walk.inputs.shape[0], walk.inputs.dtype
+
+
+def _predictions(rows: Rows) -> jax.Array:
+    best = rows.summary.best
+    assert best is not None, "it was asked for"
+    return best
+
+
+def _last_gradient(walk: Walk, errors: Errors, known: Deltas) -> Layer:
+    weight, bias = walk.layer
+    places = placement(weight), placement(bias)
+    return settled(Layer(errors.weight, errors.bias), places, known, weight.dtype)
+
+
+def _deltas_below(
+    params: Params, below: Below, known: Deltas, errors: Errors
+) -> Deltas:
+    """D2 and B7 of layer L-1, and `carried` further down."""
+    if below.trace is None or below.h is None:
+        return known
+    cotangent = drop(errors.inputs.astype(below.output.dtype), below.mask)
+    d = below.trace.logits
+    delta = through_activation(below.h, d, below.output, cotangent)
+    return carried(params[:-1], below.trace, known, delta)
+
+
+def _norms(walk: Walk, errors: Errors, trace: Trace | None, under: Deltas) -> jax.Array:
+    """|g_i,k|^2 = (|a_{k-1}|^2 + 1) |delta_k|^2 of every sample and layer, (m, L)."""
+    assert errors.squares is not None, "it was asked for"
+    wide = accumulation_dtype(walk.inputs.dtype)
+    shape = (walk.inputs.shape[0],)
+    scale = jnp.broadcast_to(factors_of(*_kind(walk), walk.weights)[1], shape)
+    squares = []
+    if trace is not None:
+        inverse = divide(jnp.ones_like(under.total), scale)
+        squares = [
+            (a, _row_squares(delta.astype(wide) * inverse[:, None]))
+            for a, delta in pairs(trace, under)
+        ]
+    last = jnp.where(scale == 0, 0, errors.squares)
+    squares.append((silence(walk.inputs, walk.weights), last))
+    norms = [
+        jnp.sqrt((_row_squares(a.astype(wide)) + 1) * square) for a, square in squares
+    ]
+    return jnp.stack(norms, axis=1)
+
+
+def _row_squares(rows: jax.Array) -> jax.Array:
+    return jnp.sum(rows * rows, axis=1)
