@@ -56,6 +56,13 @@ class Block(NamedTuple):
     first: Any  # int32: steps done before the block
 
 
+Gradient = Callable[
+    [Objective, handgrad.Params, jax.Array, dict[str, Any]],
+    tuple[jax.Array, handgrad.Params],
+]
+"""(objective, params, x, arguments) -> J and its gradient, as `value_and_gradient`."""
+
+
 class Step(NamedTuple):
     """What a step is made of, beside the state and the minibatch."""
 
@@ -63,6 +70,7 @@ class Step(NamedTuple):
     optimizer: optax.GradientTransformationExtraArgs
     scaling: Scaling
     decay: Any  # of the moving average; 0 for none
+    gradient: Gradient = value_and_gradient
 
 
 Chunk = Callable[[State, jax.Array, Epoch | Block, Any], State]
@@ -119,7 +127,7 @@ def take_step(
         objective, params, y, weights=weights, key=key if drops(objective) else None
     )
     x = scale(step.scaling, x)
-    value, grads = value_and_gradient(objective, params, x, arguments)
+    value, grads = step.gradient(objective, params, x, arguments)
 
     # L-BFGS differentiates the objective itself, and hands it an obj_fn as well.
     def value_fn(params: handgrad.Params, obj_fn: object = None) -> jax.Array:
