@@ -18,6 +18,7 @@ NOT_A_TPU_MACHINE = {
     "TPU_SKIP_MDS_QUERY": "1",  # asks no metadata server of a cloud
     "TPU_ACCELERATOR_TYPE": "v5litepod-4",  # any: the topology says what it is
     "TPU_WORKER_HOSTNAMES": "localhost",
+    "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",  # no chip is taken, so none is fought for
 }
 """What libtpu reads from the environment when it is loaded."""
 
@@ -88,7 +89,7 @@ def _tpu(target: Target, topologies: Any) -> Any:
     )
 
 
-def _cpus(target: Target) -> list[jax.Device]:
+def _cpus(target: Target) -> list[Any]:
     devices = jax.devices("cpu")
     if len(devices) < target.devices:
         raise TrainingError(

@@ -26,7 +26,7 @@ class Collective(NamedTuple):
     kind: str  # of `KINDS`
     size: int  # bytes per device: what is summed, what is gathered, what is sent
     devices: int  # that take part in one
-    count: int  # how often a run of the program does it
+    times: int  # that a run of the program does it
 
 
 def collectives(text: str) -> tuple[Collective, ...]:
@@ -46,8 +46,8 @@ def collectives(text: str) -> tuple[Collective, ...]:
     for line, times in _run(computations, entry, 1):
         if one := _collective(line, everyone):
             found[one] += times
-    rows = (Collective(*alike, count) for alike, count in found.items())
-    return tuple(sorted(rows, key=lambda row: (-row.size * row.count, row)))
+    rows = (Collective(*alike, times) for alike, times in found.items())
+    return tuple(sorted(rows, key=lambda row: (-row.size * row.times, row)))
 
 
 def _computations(text: str) -> tuple[dict[str, list[str]], str]:

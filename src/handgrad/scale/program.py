@@ -1,5 +1,6 @@
 """What a compiled program says of itself."""
 
+from importlib import import_module
 from typing import Any, NamedTuple
 
 import jax
@@ -49,8 +50,7 @@ def read_program(compiled: jax.stages.Compiled) -> Figures:
 
 
 def _costs(compiled: jax.stages.Compiled) -> dict[str, float]:
-    from jaxlib import _jax
-
+    analyse = import_module("jaxlib._jax").hlo_module_cost_analysis  # not public
     executable: Any = compiled.runtime_executable()
     (module,) = executable.hlo_modules()
-    return _jax.hlo_module_cost_analysis(jax.devices("cpu")[0].client, module)
+    return analyse(jax.devices("cpu")[0].client, module)

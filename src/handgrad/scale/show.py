@@ -78,8 +78,8 @@ def _collectives(table: Table, hand: Figures, rival: Figures | None) -> None:
     theirs = rival.collectives if rival else ()
     alike: dict[tuple[str, int, int], list[int]] = {}
     for place, rows in enumerate((hand.collectives, theirs)):
-        for *key, count in rows:
-            alike.setdefault(tuple(key), [0, 0])[place] = count
+        for kind, size, devices, times in rows:
+            alike.setdefault((kind, size, devices), [0, 0])[place] = times
     for (kind, size, devices), (ours, other) in alike.items():
         name = f"{kind} of {size:,} bytes over {devices}"
         table.add_row(name, f"{ours} x", f"{other} x" if rival else "", "")

@@ -95,8 +95,8 @@ def place_step(job: Job, mesh: Mesh) -> Any:
       mesh: of the axes `data` and `model`.
 
     Returns:
-      (state, key, x, y, weights) -> state, jitted; ``y`` and ``weights`` are split along
-      `data` as the rows of ``x``, the state as `specs_like` says.
+      (state, key, x, y, weights) -> state, jitted. Samples are split along `data`, and
+      the state lies as `specs_like` says.
     """
     state = shardings(mesh, specs_like(job.state, job.state.params, _specs(job, mesh)))
     rows, whole = shardings(mesh, (P(DATA), P()))
