@@ -75,6 +75,32 @@ def specs_like(tree: Any, params: Any, specs: Specs) -> Any:
     return jax.tree_util.tree_map_with_path(spec, tree)
 
 
+def split_over_data(tree: Any, specs: Any, data: int) -> Any:
+    """How a tree lies that is split along `data` besides, ZeRO's way: every device of
+    that axis keeps, and updates, its share of what all of them would keep.
+
+    Args:
+      tree: arrays, or their shapes.
+      specs: a `PartitionSpec` for each.
+      data: devices along the axis `data`.
+
+    Returns:
+      For every leaf its spec, with `data` along the first axis that is whole and that
+      ``data`` divides; where there is none, as it was.
+
+    Source: Rajbhandari et al. 2020, "ZeRO", section 5 (P_os).
+    """
+
+    def split(leaf: Any, spec: P) -> P:
+        axes = [*spec, *[None] * (leaf.ndim - len(spec))]
+        for k, (axis, length) in enumerate(zip(axes, leaf.shape, strict=True)):
+            if axis is None and length and length % data == 0:
+                return P(*axes[:k], DATA, *axes[k + 1 :])
+        return spec
+
+    return jax.tree.map(split, tree, specs)
+
+
 def shardings(mesh: Mesh, specs: Any) -> Any:
     """The specs, on a mesh."""
     return jax.tree.map(lambda spec: NamedSharding(mesh, spec), specs)

@@ -11,6 +11,7 @@ from handgrad.training.settings.tables import (
     Data,
     Model,
     Optimizer,
+    Scale,
     Settings,
     Sweep,
     Training,
@@ -38,6 +39,7 @@ def check_settings(settings: Settings) -> None:
     _check_optimizer(settings.optimizer)
     _check_training(settings.training, settings.data)
     _check_sweep(settings)
+    _check_scale(settings.scale)
 
 
 def memory_bytes() -> int:
@@ -163,6 +165,12 @@ def _check_training(training: Training, data: Data) -> None:
     elif data.validation == 0:
         what = "0 without validation samples (data.validation is 0)"
         _require(False, "training.patience", training.patience, what)
+
+
+def _check_scale(scale: Scale) -> None:
+    if scale.zero:
+        what = "false where scale.data is 1: there is nothing to split over"
+        _require(scale.data > 1, "scale.zero", scale.zero, what)
 
 
 def _check_sweep(settings: Settings) -> None:
