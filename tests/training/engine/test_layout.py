@@ -154,8 +154,8 @@ def test_one_device_has_no_mesh(settings: Settings, data: Dataset) -> None:
     run = prepare(settings, data)
     assert run.step.layout is None
     state, one = jax.eval_shape(run.begin, run.key), np.int32(1)
-    order = jax.ShapeDtypeStruct((4, 16), np.int32)
-    present = jax.ShapeDtypeStruct((4, 16), np.float32)
+    order: Any = jax.ShapeDtypeStruct((4, 16), np.int32)
+    present: Any = jax.ShapeDtypeStruct((4, 16), np.float32)
     assert isinstance(run.train, Samples)
     epoch = Epoch(*run.train, order, present, one)
     traced = jax.make_jaxpr(make_chunk(run.step))(state, run.key, epoch, one)
