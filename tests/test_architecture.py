@@ -15,8 +15,11 @@ ROOMS = {
     "planted_bugs": {"network", "gradcheck"},
     "byproducts": {"network"},
     "transport": {"network"},
-    "training": {"network", "gradcheck", "byproducts", "transport"},
+    "training": {"network", "gradcheck", "byproducts", "transport", "scale"},
+    "scale": {"network", "gradcheck", "training"},
 }
+PLACEMENT = "scale/placement.py"
+"""All that training may import of scale, and it imports the network alone."""
 BASE = {"trees", "randomness"}
 FOLDERS_OF_GRADCHECK = {
     "report": set[str](),
@@ -106,6 +109,14 @@ def test_imports_inside_training_point_one_way(folder: str) -> None:
         for name in imported_modules(ast.parse(path.read_text("utf-8"))):
             parts = Path(name).with_suffix("").parts
             assert parts[0] != "training" or parts[1] in allowed, f"{path}: {name}"
+
+
+def test_training_knows_of_scale_only_where_things_lie() -> None:
+    for path in (PACKAGE / "training").rglob("*.py"):
+        names = imported_modules(ast.parse(path.read_text("utf-8")))
+        assert {name for name in names if name[:6] == "scale/"} <= {PLACEMENT}
+    tree = ast.parse((PACKAGE / PLACEMENT).read_text("utf-8"))
+    assert set(imported_rooms(tree)) == {"network"}
 
 
 def test_no_modules_import_each_other_in_a_circle() -> None:

@@ -35,11 +35,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     return parser.error(f"the command must come first, got {' '.join(arguments)!r}")
 
 
-def _lazily(module: str, function: str = "main") -> Subcommand:
+def _lazily(
+    module: str, function: str = "main", room: str = "training.commands"
+) -> Subcommand:
     """A command that is imported when it is called."""
 
     def call(arguments: Sequence[str]) -> int:
-        found = import_module(f"handgrad.training.commands.{module}")
+        found = import_module(f"handgrad.{room}.{module}")
         return getattr(found, function)(arguments)
 
     return call
@@ -53,6 +55,11 @@ SUBCOMMANDS: dict[str, tuple[Subcommand, str, str]] = {
     "evaluate": (_lazily("evaluate"), "train", "say how good a trained model is"),
     "report": (_lazily("report"), "train", "make an HTML page of one or more runs"),
     "export": (_lazily("export"), "export", "write a model for another program"),
+    "compile-ahead": (
+        _lazily("command", room="scale"),
+        "train",
+        "compile a training step for accelerators that are not here",
+    ),
 }
 """Name -> what it calls, the extra that this needs, and what it does in a line."""
 

@@ -14,6 +14,7 @@ from handgrad.training.data.table import encoder_to_json
 from handgrad.training.engine.best import Best, better, nothing_yet
 from handgrad.training.engine.diagnose import why_not_finite
 from handgrad.training.engine.fit import Progress, fit
+from handgrad.training.engine.layout import about, in_words
 from handgrad.training.engine.order import steps_of
 from handgrad.training.engine.prepare import Run, prepare
 from handgrad.training.engine.programs import Programs, compile_programs, prove
@@ -95,7 +96,8 @@ def train(
     else:
         claimed = claim(root, settings, data, fresh=fresh)
     say(console, _in_words(job))
-    with recorded(claimed, jax.devices()[0].device_kind) as ends:
+    mesh = about(job.run.step.layout, settings.scale)
+    with recorded(claimed, jax.devices()[0].device_kind, mesh) as ends:
         best, signal = _train(job, claimed, console)
         model = _classifier(job, best.params)
         save_model(claimed.folder / MODEL, model)
@@ -128,7 +130,7 @@ def _train(job: Job, claimed: Claim, console: Any) -> tuple[Best, int | None]:
     if claimed.resumed:
         say(console, f"Going on in {claimed.folder} after {done:,} steps.")
     report = check_gradient(
-        training.check, claimed.folder, run, lambda: state, job.data.train
+        training.check, claimed.folder, run, lambda: _at_home(state), job.data.train
     )
     say_report(console, report)
     progresses = fit(
@@ -165,6 +167,12 @@ def _train(job: Job, claimed: Claim, console: Any) -> tuple[Best, int | None]:
     return best, None
 
 
+def _at_home(state: State) -> State:
+    """On one device, as the check of the gradient wants it."""
+    devices = state.step.sharding.device_set
+    return state if len(devices) == 1 else jax.device_put(jax.device_get(state))
+
+
 def _restored(
     job: Job, programs: Programs, checkpoint: Checkpointer, console: Any
 ) -> tuple[State, Best]:
@@ -176,7 +184,8 @@ def _restored(
     )
     if found is None:
         return state, best
-    return jax.device_put(found["state"]), found["best"]
+    layout = job.run.step.layout
+    return jax.device_put(found["state"], layout and layout.state), found["best"]
 
 
 @contextmanager
@@ -282,6 +291,7 @@ def _in_words(job: Job) -> str:
         f"{job.settings.name}, seed {job.settings.seed}: "
         f"{'-'.join(map(str, widths))}, {sizes[0]:,} training, {sizes[1]:,} validation "
         f"and {sizes[2]:,} test samples, on {jax.devices()[0].device_kind}"
+        f"{in_words(job.run.step.layout)}"
     )
 
 

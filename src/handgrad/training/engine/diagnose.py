@@ -3,6 +3,7 @@
 import math
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 import handgrad
@@ -73,9 +74,9 @@ def _first(run: Run, state: State, source: Epoch | Block) -> tuple[int, int]:
 def _finite(state: State) -> bool:
     leaves = jax.tree.leaves(state.params)
     return math.isfinite(float(state.sums.loss)) and all(
-        bool(np.isfinite(leaf).all()) for leaf in leaves
+        bool(jnp.isfinite(leaf).all()) for leaf in leaves
     )
 
 
 def _copy(leaf: jax.Array) -> jax.Array:
-    return jax.numpy.copy(leaf)
+    return jnp.copy(leaf)

@@ -10,6 +10,7 @@ from handgrad.network.chunked import scores_in_chunks
 from handgrad.network.mlp import loss_of_logits
 from handgrad.network.softmax_nll import mean_loss
 from handgrad.training.data import Scaling, scale
+from handgrad.training.engine.layout import Layout, spread
 from handgrad.training.engine.objective import Objective, cast
 
 ROWS = 1024
@@ -32,21 +33,26 @@ class Samples(NamedTuple):
 
 
 def evaluate(
-    objective: Objective, scaling: Scaling, params: handgrad.Params, part: Samples
+    objective: Objective,
+    scaling: Scaling,
+    params: handgrad.Params,
+    part: Samples,
+    layout: Layout | None = None,
 ) -> Score:
-    """The score of a network, `ROWS` samples at a time.
+    """The score of a network, `ROWS` samples at a time on each device.
 
     Args:
       objective: of training; gives activation and dtype.
       scaling: of the features.
       params: the network.
       part: of at least one sample.
+      layout: on a mesh, whose devices along `data` share the samples.
 
     Returns:
       Scalars, float32.
     """
     samples, narrow = len(part.y), cast(params, objective.dtype)
-    rows = min(ROWS, samples)
+    rows, share = _rows_at_once(samples, layout)
 
     def add(i: jax.Array, sums: jax.Array) -> jax.Array:
         start = jnp.minimum(i * rows, samples - rows)  # the last block reaches back
@@ -55,7 +61,7 @@ def evaluate(
         if part.weights is not None:
             own = jax.lax.dynamic_slice_in_dim(part.weights, start, rows)
             weights = weights * own
-        x = scale(scaling, x).astype(objective.dtype)
+        x = scale(scaling, spread(x, share)).astype(objective.dtype)
         loss, predictions = _of_rows(objective, narrow, x, y, weights)
         hits, weight = jnp.sum(weights * (predictions == y)), jnp.sum(weights)
         return sums + jnp.stack([loss * weight, hits, weight])
@@ -81,3 +87,11 @@ def _of_rows(
         return mean_loss(losses, weights), predictions
     logits = handgrad.forward(params, x, activation=activation).logits
     return loss_of_logits(logits, y, weights), jnp.argmax(logits, axis=1)
+
+
+def _rows_at_once(samples: int, layout: Layout | None) -> tuple[int, Any]:
+    """How many, and how they lie; samples that are fewer than devices lie on all."""
+    if layout is None:
+        return min(ROWS, samples), None
+    rows = min(ROWS * layout.shares, samples) // layout.shares * layout.shares
+    return (rows, layout.rows) if rows else (samples, layout.whole)

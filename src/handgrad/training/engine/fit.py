@@ -7,7 +7,7 @@ yielded: checkpoints, logs, early stopping, pictures.
 import math
 import time
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -92,7 +92,7 @@ def fit(
             if not math.isfinite(loss):
                 break
         record, params = _score(run, programs, state, epoch, done)
-        state = state._replace(sums=_no_sums(state.sums.loss.dtype))
+        state = state._replace(sums=_no_sums(state.sums))
         ended = Progress(state, done, epoch, epoch == epochs, record, params)
         yield ended
         if not ended.finite:
@@ -175,5 +175,9 @@ def _score_from_disk(programs: Programs, params: handgrad.Params, part: Part) ->
     return Score(*(total / len(part.y)))
 
 
-def _no_sums(dtype: Any) -> Sums:
-    return Sums(*jax.device_put((np.zeros((), dtype), np.zeros((), dtype))))
+def _no_sums(sums: Sums) -> Sums:
+    """Zeros where the sums lie."""
+    zero = np.zeros((), sums.loss.dtype)
+    devices = sums.loss.sharding
+    one = len(devices.device_set) == 1
+    return Sums(*jax.device_put((zero, zero), None if one else devices))

@@ -1,6 +1,7 @@
 """From settings and data to all that is decided before the first step."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -11,12 +12,13 @@ import handgrad
 from handgrad.network.types import accumulation_dtype
 from handgrad.training.data import Dataset, Part, stream
 from handgrad.training.engine.evaluate import Samples
+from handgrad.training.engine.layout import Layout, make_layout, put
 from handgrad.training.engine.numbers import off
 from handgrad.training.engine.objective import make_objective
 from handgrad.training.engine.optimizer import make_optimizer
 from handgrad.training.engine.order import Draw, steps_of
 from handgrad.training.engine.step import State, Step, Sums
-from handgrad.training.settings import Settings
+from handgrad.training.settings import Scale, Settings
 
 SEEN = 10_000
 """Training samples that are scored at most."""
@@ -54,21 +56,29 @@ def prepare(settings: Settings, data: Dataset) -> Run:
       What `start` and `fit` need; a function of settings and data.
 
     Raises:
-      TrainingError: for an optimiser or schedule that Optax cannot make.
+      TrainingError: for an optimiser or schedule that Optax cannot make, or devices
+        that cannot share the work.
     """
     samples, step = len(data.train.y), make_step(settings, data)
     batch_size = min(settings.training.batch_size, samples)
+
+    def begin(key: jax.Array) -> State:
+        return first_state(step, first_params(settings, data, key))
+
+    key = jax.random.key(settings.seed)
+    layout = _layout(settings.scale, partial(jax.eval_shape, begin, key), batch_size)
     if data.streamed:
         train = _stream(data.train, settings.seed, batch_size)
         validation = data.validation
     else:
-        train, validation = _on_device(data.train), _on_device(data.validation)
+        train = _on_device(data.train, layout)
+        validation = _on_device(data.validation, layout)
     return Run(
-        step,
-        lambda key: first_state(step, first_params(settings, data, key)),
-        jax.random.key(settings.seed),
+        step._replace(layout=layout),
+        begin,
+        key,
         train,
-        _seen(data),
+        _seen(data, layout),
         validation if len(data.validation.y) else None,
         samples,
         batch_size,
@@ -127,16 +137,22 @@ def _stream(part: Part, seed: int, batch_size: int) -> Stream:
     return blocks  # pyright: ignore[reportReturnType]
 
 
-def _on_device(part: Part) -> Samples:
-    weights = None if part.weights is None else jnp.asarray(part.weights)
-    return Samples(jnp.asarray(part.x), jnp.asarray(part.y), weights)
+def _layout(scale: Scale, state: Callable[[], State], batch_size: int) -> Layout | None:
+    if scale.data * scale.model == 1:
+        return None
+    return make_layout(scale, state, batch_size)
 
 
-def _seen(data: Dataset) -> Samples:
+def _on_device(part: Part, layout: Layout | None) -> Samples:
+    weights = None if part.weights is None else put(part.weights, layout)
+    return Samples(put(part.x, layout), put(part.y, layout), weights)
+
+
+def _seen(data: Dataset, layout: Layout | None) -> Samples:
     """Training samples to score: as many as there are for validation, so that one
     program scores both, and at most `SEEN`; the same ones after every epoch."""
     x, y, weights = data.train
     count = min(len(data.validation.y) or SEEN, len(y), SEEN)
     rows = np.sort(np.random.default_rng(0).choice(len(y), count, replace=False))
     weights = None if weights is None else weights[rows]
-    return _on_device(Part(np.asarray(x[rows]), y[rows], weights))
+    return _on_device(Part(np.asarray(x[rows]), y[rows], weights), layout)

@@ -34,11 +34,7 @@ class Programs(NamedTuple):
 def compile_programs(run: Run) -> Programs:
     """Trace what a run needs, and compile it side by side; the chunks of a stream are
     compiled when the first has come."""
-    begin = jax.jit(run.begin, compiler_options=QUICKLY)
-    chunk = jax.jit(make_chunk(run.step), donate_argnums=0)
-    order = jax.jit(partial(shuffled, samples=run.samples, batch_size=run.batch_size))
-    score = jax.jit(partial(scores, run.step))
-    scored = jax.jit(partial(evaluate, run.step.objective, run.step.scaling))
+    begin, chunk, order, score, scored = _jitted(run)
     if not isinstance(run.train, Samples):
         return Programs(begin, chunk, order, score, scored)
     state, one = jax.eval_shape(begin, run.key), np.int32(1)
@@ -55,8 +51,42 @@ def compile_programs(run: Run) -> Programs:
     return Programs(begin, chunk, order, score, scored)
 
 
+def _jitted(run: Run) -> Any:
+    """`Programs`, to be compiled."""
+    step = run.step
+    order = partial(shuffled, samples=run.samples, batch_size=run.batch_size)
+    score = partial(evaluate, step.objective, step.scaling, layout=step.layout)
+    lies = _shardings(run)
+    return Programs(
+        jax.jit(run.begin, compiler_options=QUICKLY, **lies.begin),
+        jax.jit(make_chunk(step), donate_argnums=0, **lies.chunk),
+        jax.jit(order, **lies.order),
+        jax.jit(partial(scores, step), **lies.score),
+        jax.jit(score, **lies.evaluate),
+    )
+
+
+def _shardings(run: Run) -> Any:
+    """What `jax.jit` is told of each program: on a mesh where its arguments and its
+    results lie, else nothing. Scored parameters come whole: the host keeps the best."""
+    layout = run.step.layout
+    if layout is None:
+        return Programs({}, {}, {}, {}, {})  # pyright: ignore[reportArgumentType]
+    state, whole = layout.state, layout.whole
+    block = Block(layout.blocks, whole, whole, whole)
+    source = whole if isinstance(run.train, Samples) else block
+    places = (
+        (whole, state),
+        ((state, whole, source, whole), state),
+        (whole, whole),
+        ((state, whole, whole), whole),
+        (whole, whole),
+    )
+    return Programs(*({"in_shardings": i, "out_shardings": o} for i, o in places))  # pyright: ignore[reportArgumentType]
+
+
 def start(run: Run) -> State:
-    """The state before the first step."""
+    """The state before the first step, on one device."""
     return jax.jit(run.begin, compiler_options=QUICKLY)(run.key)
 
 
@@ -98,6 +128,6 @@ def scores(
     """The parameters to predict with, how good they are, and the learning rate."""
     params = evaluation_params(state.opt_state, state.params)
     params = params if state.average is None else state.average
-    score = partial(evaluate, step.objective, step.scaling, params)
+    score = partial(evaluate, step.objective, step.scaling, params, layout=step.layout)
     rate = learning_rate(state.opt_state)
     return params, score(seen), None if validation is None else score(validation), rate

@@ -9,6 +9,7 @@ import optax
 
 import handgrad
 from handgrad.training.data import Scaling, scale
+from handgrad.training.engine.layout import Layout, spread
 from handgrad.training.engine.objective import (
     Objective,
     drops,
@@ -56,6 +57,13 @@ class Block(NamedTuple):
     first: Any  # int32: steps done before the block
 
 
+Gradient = Callable[
+    [Objective, handgrad.Params, jax.Array, dict[str, Any]],
+    tuple[jax.Array, handgrad.Params],
+]
+"""(objective, params, x, arguments) -> J and its gradient, as `value_and_gradient`."""
+
+
 class Step(NamedTuple):
     """What a step is made of, beside the state and the minibatch."""
 
@@ -63,6 +71,8 @@ class Step(NamedTuple):
     optimizer: optax.GradientTransformationExtraArgs
     scaling: Scaling
     decay: Any  # of the moving average; 0 for none
+    gradient: Gradient = value_and_gradient
+    layout: Layout | None = None  # on a mesh
 
 
 Chunk = Callable[[State, jax.Array, Epoch | Block, Any], State]
@@ -84,7 +94,8 @@ def make_chunk(step: Step) -> Chunk:
         state: State, key: jax.Array, source: Epoch | Block, count: jax.Array
     ) -> State:
         def body(_: jax.Array, state: State) -> State:
-            return take_step(step, state, key, *minibatch(source, state.step))
+            taken = minibatch(source, state.step, step.layout)
+            return take_step(step, state, key, *taken)
 
         return jax.lax.fori_loop(0, count, body, state)
 
@@ -92,13 +103,14 @@ def make_chunk(step: Step) -> Chunk:
 
 
 def minibatch(
-    source: Epoch | Block, step: jax.Array
+    source: Epoch | Block, step: jax.Array, layout: Layout | None = None
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Features (B, n_0), labels (B,) and weights (B,) of a step, 0 where padded."""
     place = step - source.first
     if isinstance(source, Block):
         return source.x[place], source.y[place], source.present[place]
-    rows, weights = source.order[place], source.present[place]
+    rows = spread(source.order[place], layout and layout.whole)
+    weights = source.present[place]
     if source.weights is not None:
         weights = weights * source.weights[rows]
     return source.x[rows], source.y[rows], weights
@@ -113,13 +125,19 @@ def take_step(
     weights: jax.Array,
 ) -> State:
     """One update by one minibatch."""
+    lies = step.layout
+    state = spread(state, lies and lies.state)
     objective, params = step.objective, state.params
+    if lies:  # labels and weights are small, and known to all
+        x, y, weights = spread((x, y, weights), (lies.rows, lies.whole, lies.whole))
     key = jax.random.fold_in(jax.random.fold_in(key, Draw.MASKS), state.step)
     arguments = loss_arguments(
         objective, params, y, weights=weights, key=key if drops(objective) else None
     )
     x = scale(step.scaling, x)
-    value, grads = value_and_gradient(objective, params, x, arguments)
+    value, grads = step.gradient(objective, params, x, arguments)
+    if lies:  # summed over the samples, then each device's share of them
+        grads = spread(spread(grads, lies.state.params), lies.grads)
 
     # L-BFGS differentiates the objective itself, and hands it an obj_fn as well.
     def value_fn(params: handgrad.Params, obj_fn: object = None) -> jax.Array:
@@ -136,14 +154,15 @@ def take_step(
         obj_fn=value_fn,
     )
     params = cast(handgrad.Params, optax.apply_updates(params, updates))
-    weight = jnp.sum(arguments["weights"])
-    return State(
+    weight = jnp.sum(spread(arguments["weights"], lies and lies.whole))
+    after = State(
         params,
         opt_state,
         _average(step.decay, state, params),
         state.step + 1,
         Sums(state.sums.loss + value * weight, state.sums.weight + weight),
     )
+    return spread(after, lies and lies.state)
 
 
 def _average(

@@ -93,13 +93,16 @@ def reclaim(folder: Path, settings: Settings, data: str) -> Claim:
 
 
 @contextmanager
-def recorded(claimed: Claim, device: str) -> Iterator[Callable[[State], None]]:
+def recorded(
+    claimed: Claim, device: str, mesh: dict[str, Any] | None = None
+) -> Iterator[Callable[[State], None]]:
     """The work of this process in a folder, as status.json tells it; then the lock is
     released.
 
     Args:
       claimed: of `claim` or `reclaim`.
       device: what the work is done on.
+      mesh: how it is spread over devices; None for one.
 
     Yields:
       The function to call with how it ended, where that is not "done".
@@ -111,7 +114,8 @@ def recorded(claimed: Claim, device: str) -> Iterator[Callable[[State], None]]:
         nonlocal ended
         ended = state
 
-    write_status(folder, state="running", error=None, **_about_process(device))
+    about = _about_process(device)
+    write_status(folder, state="running", error=None, mesh=mesh, **about)
     error = None
     try:
         yield ends
@@ -179,7 +183,9 @@ def _unfinished(folder: Path, settings: Settings, data: str) -> Claim | None:
 
 
 def continues(before: Settings, settings: Settings, *, done: bool) -> bool:
-    """Whether a run by ``settings`` is a run by ``before`` that goes on."""
+    """Whether a run by ``settings`` is a run by ``before`` that goes on; on whichever
+    devices."""
+    before = replace(before, scale=settings.scale)
     if before == settings:
         return not done
     own_length = settings.optimizer.schedule.epochs > 0

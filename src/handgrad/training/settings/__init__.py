@@ -7,6 +7,7 @@ from handgrad.training.settings.tables import Data as Data
 from handgrad.training.settings.tables import Model as Model
 from handgrad.training.settings.tables import Optimizer as Optimizer
 from handgrad.training.settings.tables import Records as Records
+from handgrad.training.settings.tables import Scale as Scale
 from handgrad.training.settings.tables import Schedule as Schedule
 from handgrad.training.settings.tables import Settings as Settings
 from handgrad.training.settings.tables import Sweep as Sweep

@@ -11,6 +11,7 @@ from handgrad.training.settings.tables import (
     Data,
     Model,
     Optimizer,
+    Scale,
     Settings,
     Sweep,
     Training,
@@ -39,6 +40,7 @@ def check_settings(settings: Settings) -> None:
     _check_training(settings.training, settings.data)
     _check_chunks(settings)
     _check_sweep(settings)
+    _check_scale(settings.scale)
 
 
 def memory_bytes() -> int:
@@ -172,6 +174,12 @@ def _check_chunks(settings: Settings) -> None:
         bound = settings.optimizer.clip_samples
         what = "0 where training.chunk_classes is not"
         _require(bound == 0, "optimizer.clip_samples", bound, what)
+
+
+def _check_scale(scale: Scale) -> None:
+    if scale.zero:
+        what = "false where scale.data is 1: there is nothing to split over"
+        _require(scale.data > 1, "scale.zero", scale.zero, what)
 
 
 def _check_sweep(settings: Settings) -> None:

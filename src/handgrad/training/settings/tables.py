@@ -178,6 +178,19 @@ class Sweep:
 
 
 @dataclass(frozen=True)
+class Scale:
+    """How a run is spread over devices; its result is the same to rounding."""
+
+    data: Count = 1
+    """Devices that share the samples of a minibatch; each has the parameters."""
+    model: Count = 1
+    """Devices that share the units of the hidden layers; each has its part of the
+    parameters. A run takes data times model devices."""
+    zero: bool = False
+    """Whether the optimiser's state is split over the devices of data as well."""
+
+
+@dataclass(frozen=True)
 class Settings:
     """Everything that decides the result of a run."""
 
@@ -191,3 +204,4 @@ class Settings:
     """Drives the initial parameters, the shuffling and the dropout."""
     records: Records = field(default_factory=Records)
     sweep: Sweep = field(default_factory=Sweep)
+    scale: Scale = field(default_factory=Scale)

@@ -16,6 +16,7 @@ from handgrad.training.engine.sweep.member import Parts, Point, Task, advance, b
 from handgrad.training.engine.sweep.memory import chunk_size
 from handgrad.training.errors import TrainingError
 from handgrad.training.settings import (
+    Scale,
     Settings,
     Sweep,
     check_settings,
@@ -30,6 +31,7 @@ _APART = {
     "training.batch_size": "it changes the shapes of the program",
     "training.chunk_steps": "it changes no network",
     "training.chunk_classes": "it changes the shapes of the program",
+    "scale": "it changes no network",
 }
 
 
@@ -68,6 +70,11 @@ def plan_sweep(settings: Settings, data: Dataset) -> Plan:
         raise TrainingError(
             "`data.stream` must be 'off' in a sweep, whose members share a training "
             "part in memory, got one that is streamed. Set it to 'off' if it fits."
+        )
+    if settings.scale != Scale():
+        raise TrainingError(
+            "`scale` must be left out of a sweep, which trains many networks on one "
+            "device. Train single runs on many devices."
         )
     _refuse_apart(settings.sweep)
     entries, single = _entries(settings), replace(settings, sweep=Sweep())

@@ -1,0 +1,139 @@
+"""Where a run lies on a mesh of devices, by the table [scale].
+
+Samples are split along `data`, units along `model`; the compiler puts the sums over
+devices where they are needed. A run on one device has no mesh, and its programs are
+those that know of none.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from handgrad.scale.placement import (
+    DATA,
+    MODEL,
+    parameter_specs,
+    shardings,
+    specs_like,
+    split_over_data,
+)
+from handgrad.training.errors import TrainingError
+from handgrad.training.settings import Scale
+
+
+class Layout(NamedTuple):
+    """Where everything lies: a `NamedSharding` for each."""
+
+    mesh: Mesh
+    state: Any  # in the place of every leaf of the state
+    grads: Any  # of the gradient as the optimiser gets it
+
+    @property
+    def whole(self) -> NamedSharding:
+        """On every device."""
+        return NamedSharding(self.mesh, P())
+
+    @property
+    def rows(self) -> NamedSharding:
+        """Samples, the first axis, along `data`."""
+        return NamedSharding(self.mesh, P(DATA))
+
+    @property
+    def blocks(self) -> NamedSharding:
+        """Minibatches, the first axis, whole; samples, the second, along `data`."""
+        return NamedSharding(self.mesh, P(None, DATA))
+
+    @property
+    def shares(self) -> int:
+        """Devices along `data`."""
+        return self.mesh.shape[DATA]
+
+
+def make_layout(scale: Scale, state: Callable[[], Any], batch_size: int) -> Layout:
+    """Lay a run on the first devices there are.
+
+    Args:
+      scale: of the settings.
+      state: gives the shapes of the state.
+      batch_size: B.
+
+    Raises:
+      TrainingError: for more devices than there are, and for what they cannot share.
+    """
+    if batch_size % scale.data:
+        raise TrainingError(
+            f"`scale.data` must divide the {batch_size} samples of a minibatch, got "
+            f"{scale.data}. Set training.batch_size to a multiple of it."
+        )
+    mesh, shapes = make_mesh(scale), state()
+    params = shapes.params
+    sizes = [params[0].weight.shape[0], *(len(layer.bias) for layer in params)]
+    specs = parameter_specs(sizes, scale.model)
+    if scale.model > 1 and not any(MODEL in layer.bias for layer in specs):
+        raise TrainingError(
+            f"`scale.model` must divide the units of a hidden layer, got {scale.model} "
+            f"where model.hidden is {sizes[1:-1]}."
+        )
+    lies = specs_like(shapes, params, specs)
+    grads = specs
+    if scale.zero:
+        split = split_over_data(shapes, lies, scale.data)
+        lies = lies._replace(opt_state=split.opt_state, average=split.average)
+        grads = split.params
+    return Layout(mesh, shardings(mesh, lies), shardings(mesh, grads))
+
+
+def make_mesh(scale: Scale) -> Mesh:
+    """A mesh of data times model devices."""
+    devices, count = jax.devices(), scale.data * scale.model
+    if count > len(devices):
+        more = (
+            f" XLA_FLAGS=--xla_force_host_platform_device_count={count} makes a CPU "
+            "that many."
+        )
+        raise TrainingError(
+            f"`scale` must take no more devices than there are ({len(devices)}), got "
+            f"data {scale.data} times model {scale.model}."
+            f"{more if devices[0].platform == 'cpu' else ''}"
+        )
+    return jax.make_mesh(
+        (scale.data, scale.model),
+        (DATA, MODEL),
+        axis_types=(AxisType.Auto,) * 2,
+        devices=devices[:count],
+    )
+
+
+def spread(tree: Any, where: Any) -> Any:
+    """Traced arrays told where to lie; as they are without a mesh.
+
+    Args:
+      tree: of arrays.
+      where: of shardings, or one for all, or None.
+    """
+    return tree if where is None else jax.lax.with_sharding_constraint(tree, where)
+
+
+def put(array: np.ndarray, layout: Layout | None) -> jax.Array:
+    """An array of this process, whole on every device."""
+    return jnp.asarray(array) if layout is None else jax.device_put(array, layout.whole)
+
+
+def in_words(layout: Layout | None) -> str:
+    """For the terminal, after the kind of device."""
+    if layout is None:
+        return ""
+    data, model = (layout.mesh.shape[axis] for axis in (DATA, MODEL))
+    return f", {data * model} of them: {data} along data, {model} along model"
+
+
+def about(layout: Layout | None, scale: Scale) -> dict[str, Any] | None:
+    """For status.json; None where there is no mesh."""
+    if layout is None:
+        return None
+    return {**layout.mesh.shape, "zero": scale.zero, "processes": jax.process_count()}
