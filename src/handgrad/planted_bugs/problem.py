@@ -95,11 +95,13 @@ def remembered(variants: Sequence[Variant], point: Problem) -> tuple[Variant, ..
 def applies(bug: Bug, network: Network, dtype: Any) -> bool:
     """Whether a bug can show on a network in a dtype."""
     bits, widths = jnp.finfo(dtype).bits, network.sizes[1:-1]
+    most = float(jnp.finfo(dtype).max)
     available = {
         "square": len(widths) > 1 and len(set(widths)) == 1,
         "kink": network.activation == "relu",
         "wide": bits >= 32,
         "float64": bits == 64,
+        "saturated": most > 1e6,  # sums over samples overflow in float16
     }
     return available.get(bug.needs, True) and network.activation not in bug.harmless
 
