@@ -111,6 +111,18 @@ def test_alike_ones_are_counted_and_the_largest_come_first() -> None:
     )
 
 
+def test_one_channel_is_one_operation_however_many_fusions_it_is_spread_over() -> None:
+    """As the compiler of a TPU does, to hide it behind products of matrices."""
+    others = "".join(
+        f"%part.{k} (p: bf16[2]) -> bf16[8] {{\n  %all-gather.{k} = bf16[8]{{0}} "
+        f"all-gather(%p), channel_id={channel}, replica_groups=[1,4]<=[4]\n}}\n\n"
+        for k, channel in [(1, 33), (2, 33), (3, 34)]
+    )
+    calls = [f"%f.{k} = bf16[8]{{0}} fusion(%x), calls=%part.{k}" for k in (1, 2, 3)]
+    found = collectives(program(*calls, others=others))
+    assert found == (Collective("all-gather", 16, 4, 2),)
+
+
 def test_a_loop_counts_as_often_as_it_turns_and_what_is_not_called_not_at_all() -> None:
     reduced = "%r = f32[2]{0} all-reduce(%x), replica_groups={{0,1}}"
     others = "".join(

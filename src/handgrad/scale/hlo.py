@@ -16,6 +16,7 @@ _COMPUTATION = re.compile(r"^(ENTRY )?%?([\w.-]+) .*\{$")
 _CALLED = re.compile(r"\b(?:calls|body|true_computation|false_computation)=%?([\w.-]+)")
 _BRANCHES = re.compile(r"\bbranch_computations=\{([^}]*)\}")
 _TRIPS = re.compile(r'"known_trip_count":\s*\{"n":\s*"(\d+)"\}')
+_CHANNEL = re.compile(r"\bchannel_id=(\d+)")
 _ARRAY = re.compile(r"\b([a-z]\w*)\[([\d,]*)\]")
 _BITS = {"pred": 8, "token": 0}
 
@@ -37,15 +38,20 @@ def collectives(text: str) -> tuple[Collective, ...]:
 
     Returns:
       Alike ones together, the largest first. One in the body of a loop counts as often
-      as the loop turns, where the program says how often; once otherwise.
+      as the loop turns, where the program says how often; once otherwise. One channel
+      is one operation: a TPU's compiler may spread it over several fusions.
     """
     computations, entry = _computations(text)
     match = re.search(r"num_partitions=(\d+)", text)
     everyone = int(match[1]) if match else 1
     found: Counter[tuple[str, int, int]] = Counter()
-    for line, times in _run(computations, entry, 1):
+    seen: set[object] = set()
+    for number, (line, times) in enumerate(_run(computations, entry, 1)):
         if one := _collective(line, everyone):
-            found[one] += times
+            channel = _CHANNEL.search(line)
+            same = (*one, channel[1]) if channel else number
+            found[one] += 0 if same in seen else times
+            seen.add(same)
     rows = (Collective(*alike, times) for alike, times in found.items())
     return tuple(sorted(rows, key=lambda row: (-row.size * row.times, row)))
 
