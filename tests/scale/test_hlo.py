@@ -41,6 +41,11 @@ def program(*lines: str, others: str = "") -> str:
             *("all-reduce", 400, 8),
         ),
         (
+            "%ars = ((f32[2,8]{1,0:T(8,128)}), f32[2,8]{1,0:T(8,128)}) "
+            "all-reduce-start(%x), replica_groups=[2,2]<=[4], to_apply=%add",
+            *("all-reduce", 64, 2),
+        ),
+        (
             "%all-gather.1 = f32[8,4]{1,0} all-gather(%x), "
             "replica_groups=[2,4]<=[8], dimensions={0}",
             *("all-gather", 128, 4),
@@ -59,6 +64,16 @@ def program(*lines: str, others: str = "") -> str:
             "%rss = ((f32[16]{0}), f32[2]{0}) reduce-scatter-start(%x), "
             "replica_groups=[1,8]<=[8], to_apply=%add",
             *("reduce-scatter", 64, 8),
+        ),
+        (
+            "%ags = (f32[2,4]{1,0}, f32[8,4]{1,0}) all-gather-start(%x), "
+            "replica_groups=[2,4]<=[8], dimensions={0}",
+            *("all-gather", 128, 4),
+        ),
+        (
+            "%rss = ((f32[16]{0}, f32[8]{0}), (f32[2]{0}, f32[1]{0}), u32[]{:S(2)}) "
+            "reduce-scatter-start(%x, %y), replica_groups=[1,8]<=[8], to_apply=%add",
+            *("reduce-scatter", 96, 8),
         ),
         (
             "%collective-permute-start = (f32[6]{0}, f32[6]{0}, u32[], u32[]) "

@@ -100,16 +100,39 @@ def _collective(line: str, everyone: int) -> tuple[str, int, int] | None:
     kind, match = _kind(line), _INSTRUCTION.match(line)
     if kind is None or match is None:
         return None
-    sizes = [_bytes(*array) for array in _ARRAY.findall(match[1])]
     devices = _group(line) or everyone
-    if match[2] == "reduce-scatter-start":  # (operands, results, ...)
-        sizes = sizes[:1]
+    size = _size(kind, match[2].endswith("-start"), match[1], devices)
+    return kind, size, devices
+
+
+def _size(kind: str, starts: bool, made: str, devices: int) -> int:
+    """Bytes, from the type of what an instruction makes: its results, and where it only
+    starts, its operands before them and its contexts after them."""
+    operands, results = _arrays(made), _arrays(made)
+    if starts and made.startswith("(("):
+        end = _end_of_tuple(made[1:]) + 1
+        operands, results = _arrays(made[:end]), _arrays(made[end:])
+    elif starts and kind in ("all-gather", "collective-permute"):
+        half = len(results) // 2
+        operands, results = results[:half], results[half:]
     elif kind == "reduce-scatter":
-        sizes = [devices * size for size in sizes]
-    elif match[2] in ("all-gather-start", "collective-permute-start"):
-        arrays = [a for a in _ARRAY.findall(match[1]) if a != ("u32", "")]
-        sizes = [_bytes(*array) for array in arrays[len(arrays) // 2 :]]
-    return kind, sum(sizes), devices
+        operands = devices * results
+    return sum(operands if kind == "reduce-scatter" else results)
+
+
+def _arrays(text: str) -> list[int]:
+    """Bytes of each array of a type, without the contexts of what runs meanwhile."""
+    return [_bytes(*array) for array in _ARRAY.findall(text) if array != ("u32", "")]
+
+
+def _end_of_tuple(text: str) -> int:
+    """Where the tuple that a type begins with ends."""
+    depth = 0
+    for place, letter in enumerate(text):
+        depth += (letter == "(") - (letter == ")")
+        if depth == 0:
+            return place
+    return len(text)
 
 
 def _bytes(dtype: str, shape: str) -> int:
