@@ -11,7 +11,7 @@ from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 from meshes import four_devices
 
-from handgrad.scale.hlo import Collective, collectives
+from handgrad.scale.hlo import Collective, collectives, loops
 
 HEAD = "HloModule jit_f, is_scheduled=true, num_partitions=8\n\n"
 
@@ -163,6 +163,33 @@ def test_a_loop_counts_as_often_as_it_turns_and_what_is_not_called_not_at_all() 
         Collective("all-reduce", 20, 2, 1),
         Collective("all-reduce", 12, 2, 1),
     )
+
+
+def test_a_loop_that_counts_in_steps_turns_as_often_as_it_steps() -> None:
+    """From 0 by 2 to 7 are four turns; the index is the second of what it carries."""
+    reduced = "%r = f32[2]{0} all-reduce(%x), replica_groups={{0,1}}"
+    others = (
+        "%cond.1 (p: (f32[2], u32[])) -> pred[] {\n"
+        "  %seven = u32[]{:T(128)} constant(7), metadata={}\n"
+        "  %i = u32[]{:T(128)} get-tuple-element(%p), index=1\n"
+        "  ROOT %c = pred[] compare(%i, %seven), direction=LT, metadata={}\n}\n\n"
+        "%body.1 (p: (f32[2], u32[])) -> (f32[2], u32[]) {\n"
+        "  %two = u32[] constant(2)\n"
+        "  %i = u32[] get-tuple-element(%p), index=1\n"
+        "  %next = u32[] add(%i, %two), metadata={}\n"
+        f"  {reduced}\n"
+        "  ROOT %t = (f32[2]{0}, u32[]) tuple(%r, /*index=1*/%next), metadata={}\n}\n\n"
+    )
+    loop = "%w = (f32[2]{0}, u32[]) while(%t), condition=%cond.1, body=%body.1"
+    assert loops(program(loop, others=others)) == 1
+    found = collectives(program(loop, others=others))
+    assert found == (Collective("all-reduce", 8, 2, 4),)
+    for old, new in (
+        ("direction=LT", "direction=LE"),
+        ("add(%i, %two)", "add(%i, %i)"),
+    ):
+        (one,) = collectives(program(loop, others=others.replace(old, new)))
+        assert one.times == 1  # not known
 
 
 def _while(body: str, trips: int) -> str:

@@ -13,7 +13,7 @@ CHIP = Chip("made up", "tpu", 10**9, 100.0, 1000.0, 10.0, 2, 4, "")
 
 
 def figures(flops: float, *collectives: Collective) -> Figures:
-    return Figures(0, 0, 0, 0, 0, 0, flops, 300.0, collectives)
+    return Figures(0, 0, 0, 0, 0, 0, flops, 300.0, 0, collectives)
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from handgrad.scale.loops import turns
+
 KINDS = (
     *("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "ragged-all-to-all"),
     *("collective-permute", "collective-broadcast"),
@@ -15,7 +17,6 @@ _INSTRUCTION = re.compile(r"^\s+(?:ROOT )?%?[\w.-]+ = (.*?) ([a-z][\w-]*)\(", re
 _COMPUTATION = re.compile(r"^(ENTRY )?%?([\w.-]+) .*\{$")
 _CALLED = re.compile(r"\b(?:calls|body|true_computation|false_computation)=%?([\w.-]+)")
 _BRANCHES = re.compile(r"\bbranch_computations=\{([^}]*)\}")
-_TRIPS = re.compile(r'"known_trip_count":\s*\{"n":\s*"(\d+)"\}')
 _CHANNEL = re.compile(r"\bchannel_id=(\d+)")
 _ARRAY = re.compile(r"\b([a-z]\w*)\[([\d,]*)\]")
 _BITS = {"pred": 8, "token": 0}
@@ -38,8 +39,8 @@ def collectives(text: str) -> tuple[Collective, ...]:
 
     Returns:
       Alike ones together, the largest first. One in the body of a loop counts as often
-      as the loop turns, where the program says how often; once otherwise. One channel
-      is one operation: a TPU's compiler may spread it over several fusions.
+      as the loop turns (`loops.turns`), once where that is not known. One channel is
+      one operation: a TPU's compiler may spread it over several fusions.
     """
     computations, entry = _computations(text)
     match = re.search(r"num_partitions=(\d+)", text)
@@ -54,6 +55,11 @@ def collectives(text: str) -> tuple[Collective, ...]:
             seen.add(same)
     rows = (Collective(*alike, times) for alike, times in found.items())
     return tuple(sorted(rows, key=lambda row: (-row.size * row.times, row)))
+
+
+def loops(text: str) -> int:
+    """How many loops a program has, for figures that count what is in one once."""
+    return len(re.findall(r" while\(", text))
 
 
 def _computations(text: str) -> tuple[dict[str, list[str]], str]:
@@ -81,12 +87,12 @@ def _run(
         yield line, times
         if _kind(line):
             continue  # what it is made of says the same again
-        trips = _TRIPS.search(line) if "body=" in line else None
+        often = (turns(line, computations) or 1) if "body=" in line else 1
         called = _CALLED.findall(line)
         for branches in _BRANCHES.findall(line):
             called += re.findall(r"[\w.-]+", branches)
         for each in called:
-            yield from _run(computations, each, times * (int(trips[1]) if trips else 1))
+            yield from _run(computations, each, times * often)
 
 
 def _kind(line: str) -> str | None:

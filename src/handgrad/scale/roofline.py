@@ -1,4 +1,4 @@
-"""How long a step takes at least: what its program does, over what its chip can do."""
+"""How long a step takes on paper: what its program does, over what its chip can do."""
 
 from typing import NamedTuple
 
@@ -8,7 +8,7 @@ from handgrad.scale.targets import Chip
 
 
 class Times(NamedTuple):
-    """Seconds that a step takes at least, by what bounds it."""
+    """Seconds of a step by what bounds it."""
 
     compute: float  # FLOPs over FLOPs per second
     memory: float  # bytes accessed over the bandwidth of the memory
@@ -41,7 +41,8 @@ def times(figures: Figures, chip: Chip) -> Times:
       chip: of an accelerator; its figures are its maker's.
 
     Returns:
-      What no run can beat: every unit and every link busy all the time.
+      Every unit and every link busy all the time. Only the memory may be faster than
+      this: what a fusion leaves in a cache for the next one counts as accessed too.
     """
     return Times(
         figures.flops / chip.flops,
