@@ -18,8 +18,6 @@ from typing import Any
 import jax
 import tyro
 from common import write_json
-from rich.console import Console
-from rich.table import Table
 
 from handgrad.scale.ahead import Compiled, compile_ahead
 from handgrad.scale.program import Figures
@@ -30,7 +28,11 @@ from handgrad.training.settings import load_settings
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 SCALARS = 64  # bytes: the loss, and what the samples weigh
-COMPARED = ("flops", "accessed", "temporaries")
+HEADER = (
+    *("network, samples per device", "target", "FLOPs", "bytes accessed"),
+    *("temporaries", "bytes summed", "at most 1"),
+)
+COMPARED = {"flops": "FLOPs", "accessed": "bytes", "temporaries": "temporaries"}
 
 
 @dataclass(frozen=True)
@@ -50,17 +52,21 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Compile, print, write."""
     command = tyro.cli(Command, args=argv, description=__doc__)
     jax.config.update("jax_platforms", "cpu")
-    table = Table(title="by hand over jax.value_and_grad", title_justify="left")
-    for name in ("network", "target", "FLOPs", "bytes", "temporaries", "summed", ""):
-        table.add_column(name)
+    print("By hand over jax.value_and_grad:\n")
+    show(HEADER)
+    show(["---"] * len(HEADER))
     rows = []
     for name, samples, job in jobs():
         for text in command.targets:
             found = compile_ahead(job, parse_target(text), per_device=samples)
-            table.add_row(f"{name} at {samples}", text, *cells(found))
+            show([f"{name} at {samples}", text, *cells(found)])
             rows.append({"network": name} | compiled_json(found))
-    Console().print(table)
     write_json(command.output, "ahead", {"rows": rows})
+
+
+def show(cells: Sequence[str]) -> None:
+    """A row of a table, as Markdown has it, as soon as it is known."""
+    print(f"| {' | '.join(cells)} |", flush=True)
 
 
 def jobs() -> Iterator[tuple[str, int, Job]]:
@@ -81,9 +87,9 @@ def cells(found: Compiled) -> list[str]:
     ratios = [ratio(hand, rival, name) for name in COMPARED]
     large, scalars = summed(hand)
     right = found.data == 1 or found.gradient <= large <= found.gradient + SCALARS
-    short = [n for n, r in zip(COMPARED, ratios, strict=True) if r > 1]
+    short = [w for w, r in zip(COMPARED.values(), ratios, strict=True) if r > 1]
     short += [] if right else ["summed"]
-    beside = f"{large:,} + {scalars}" if found.data > 1 else ""
+    beside = f"{large:,} and {scalars}" if found.data > 1 else "none"
     verdict = f"falls short: {', '.join(short)}" if short else "holds"
     return [*(f"{r:.5f}" for r in ratios), beside, verdict]
 
