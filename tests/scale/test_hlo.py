@@ -11,7 +11,7 @@ from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 from meshes import four_devices
 
-from handgrad.scale.hlo import Collective, collectives
+from handgrad.scale.hlo import Collective, collectives, loops
 
 HEAD = "HloModule jit_f, is_scheduled=true, num_partitions=8\n\n"
 
@@ -41,6 +41,11 @@ def program(*lines: str, others: str = "") -> str:
             *("all-reduce", 400, 8),
         ),
         (
+            "%ars = ((f32[2,8]{1,0:T(8,128)}), f32[2,8]{1,0:T(8,128)}) "
+            "all-reduce-start(%x), replica_groups=[2,2]<=[4], to_apply=%add",
+            *("all-reduce", 64, 2),
+        ),
+        (
             "%all-gather.1 = f32[8,4]{1,0} all-gather(%x), "
             "replica_groups=[2,4]<=[8], dimensions={0}",
             *("all-gather", 128, 4),
@@ -59,6 +64,16 @@ def program(*lines: str, others: str = "") -> str:
             "%rss = ((f32[16]{0}), f32[2]{0}) reduce-scatter-start(%x), "
             "replica_groups=[1,8]<=[8], to_apply=%add",
             *("reduce-scatter", 64, 8),
+        ),
+        (
+            "%ags = (f32[2,4]{1,0}, f32[8,4]{1,0}) all-gather-start(%x), "
+            "replica_groups=[2,4]<=[8], dimensions={0}",
+            *("all-gather", 128, 4),
+        ),
+        (
+            "%rss = ((f32[16]{0}, f32[8]{0}), (f32[2]{0}, f32[1]{0}), u32[]{:S(2)}) "
+            "reduce-scatter-start(%x, %y), replica_groups=[1,8]<=[8], to_apply=%add",
+            *("reduce-scatter", 96, 8),
         ),
         (
             "%collective-permute-start = (f32[6]{0}, f32[6]{0}, u32[], u32[]) "
@@ -111,6 +126,18 @@ def test_alike_ones_are_counted_and_the_largest_come_first() -> None:
     )
 
 
+def test_one_channel_is_one_operation_however_many_fusions_it_is_spread_over() -> None:
+    """As the compiler of a TPU does, to hide it behind products of matrices."""
+    others = "".join(
+        f"%part.{k} (p: bf16[2]) -> bf16[8] {{\n  %all-gather.{k} = bf16[8]{{0}} "
+        f"all-gather(%p), channel_id={channel}, replica_groups=[1,4]<=[4]\n}}\n\n"
+        for k, channel in [(1, 33), (2, 33), (3, 34)]
+    )
+    calls = [f"%f.{k} = bf16[8]{{0}} fusion(%x), calls=%part.{k}" for k in (1, 2, 3)]
+    found = collectives(program(*calls, others=others))
+    assert found == (Collective("all-gather", 16, 4, 2),)
+
+
 def test_a_loop_counts_as_often_as_it_turns_and_what_is_not_called_not_at_all() -> None:
     reduced = "%r = f32[2]{0} all-reduce(%x), replica_groups={{0,1}}"
     others = "".join(
@@ -136,6 +163,33 @@ def test_a_loop_counts_as_often_as_it_turns_and_what_is_not_called_not_at_all() 
         Collective("all-reduce", 20, 2, 1),
         Collective("all-reduce", 12, 2, 1),
     )
+
+
+def test_a_loop_that_counts_in_steps_turns_as_often_as_it_steps() -> None:
+    """From 0 by 2 to 7 are four turns; the index is the second of what it carries."""
+    reduced = "%r = f32[2]{0} all-reduce(%x), replica_groups={{0,1}}"
+    others = (
+        "%cond.1 (p: (f32[2], u32[])) -> pred[] {\n"
+        "  %seven = u32[]{:T(128)} constant(7), metadata={}\n"
+        "  %i = u32[]{:T(128)} get-tuple-element(%p), index=1\n"
+        "  ROOT %c = pred[] compare(%i, %seven), direction=LT, metadata={}\n}\n\n"
+        "%body.1 (p: (f32[2], u32[])) -> (f32[2], u32[]) {\n"
+        "  %two = u32[] constant(2)\n"
+        "  %i = u32[] get-tuple-element(%p), index=1\n"
+        "  %next = u32[] add(%i, %two), metadata={}\n"
+        f"  {reduced}\n"
+        "  ROOT %t = (f32[2]{0}, u32[]) tuple(%r, /*index=1*/%next), metadata={}\n}\n\n"
+    )
+    loop = "%w = (f32[2]{0}, u32[]) while(%t), condition=%cond.1, body=%body.1"
+    assert loops(program(loop, others=others)) == 1
+    found = collectives(program(loop, others=others))
+    assert found == (Collective("all-reduce", 8, 2, 4),)
+    for old, new in (
+        ("direction=LT", "direction=LE"),
+        ("add(%i, %two)", "add(%i, %i)"),
+    ):
+        (one,) = collectives(program(loop, others=others.replace(old, new)))
+        assert one.times == 1  # not known
 
 
 def _while(body: str, trips: int) -> str:

@@ -4,7 +4,7 @@ with `jax.value_and_grad` in the place of the gradient by hand."""
 from typing import NamedTuple
 
 import jax
-from jax.experimental import topologies
+from jax.experimental import mesh_utils
 from jax.sharding import Mesh
 
 from handgrad.scale.compilers import compiler_options, topology
@@ -39,7 +39,7 @@ class Compiled(NamedTuple):
 
 
 def mesh_of(target: Target, model: int) -> Mesh:
-    """All devices of a target, ``model`` of them along `model`.
+    """All devices of a target, ``model`` neighbours along `model`.
 
     Raises:
       TrainingError: where ``model`` does not divide them, and as `topology`.
@@ -49,8 +49,12 @@ def mesh_of(target: Target, model: int) -> Mesh:
             f"`model` must divide the {target.devices} devices of {target.text}, got "
             f"{model}."
         )
-    shape = target.devices // model, model
-    return topologies.make_mesh(topology(target), shape, (DATA, MODEL))
+    devices = mesh_utils.create_device_mesh(
+        (target.devices // model, model),
+        topology(target).devices,
+        allow_split_physical_axes=True,
+    )
+    return Mesh(devices, (DATA, MODEL))
 
 
 def compile_ahead(

@@ -62,7 +62,9 @@ def topology(target: Target) -> Any:
             return _tpu(target, topologies)
         return topologies.get_topology_desc(
             platform="cuda",
-            target_config=(Path(__file__).parent / "chips/h100.txtpb").read_text(),
+            target_config=(Path(__file__).parent / "chips/h100.txtpb").read_text(
+                "utf-8"
+            ),
             topology=f"1x1x{target.devices}",
         )
     except (jax.errors.JaxRuntimeError, NotImplementedError) as error:

@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from handgrad.scale.loops import turns
+
 KINDS = (
     *("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "ragged-all-to-all"),
     *("collective-permute", "collective-broadcast"),
@@ -15,7 +17,7 @@ _INSTRUCTION = re.compile(r"^\s+(?:ROOT )?%?[\w.-]+ = (.*?) ([a-z][\w-]*)\(", re
 _COMPUTATION = re.compile(r"^(ENTRY )?%?([\w.-]+) .*\{$")
 _CALLED = re.compile(r"\b(?:calls|body|true_computation|false_computation)=%?([\w.-]+)")
 _BRANCHES = re.compile(r"\bbranch_computations=\{([^}]*)\}")
-_TRIPS = re.compile(r'"known_trip_count":\s*\{"n":\s*"(\d+)"\}')
+_CHANNEL = re.compile(r"\bchannel_id=(\d+)")
 _ARRAY = re.compile(r"\b([a-z]\w*)\[([\d,]*)\]")
 _BITS = {"pred": 8, "token": 0}
 
@@ -37,17 +39,27 @@ def collectives(text: str) -> tuple[Collective, ...]:
 
     Returns:
       Alike ones together, the largest first. One in the body of a loop counts as often
-      as the loop turns, where the program says how often; once otherwise.
+      as the loop turns (`loops.turns`), once where that is not known. One channel is
+      one operation: a TPU's compiler may spread it over several fusions.
     """
     computations, entry = _computations(text)
     match = re.search(r"num_partitions=(\d+)", text)
     everyone = int(match[1]) if match else 1
     found: Counter[tuple[str, int, int]] = Counter()
-    for line, times in _run(computations, entry, 1):
+    seen: set[object] = set()
+    for number, (line, times) in enumerate(_run(computations, entry, 1)):
         if one := _collective(line, everyone):
-            found[one] += times
+            channel = _CHANNEL.search(line)
+            same = (*one, channel[1]) if channel else number
+            found[one] += 0 if same in seen else times
+            seen.add(same)
     rows = (Collective(*alike, times) for alike, times in found.items())
     return tuple(sorted(rows, key=lambda row: (-row.size * row.times, row)))
+
+
+def loops(text: str) -> int:
+    """How many loops a program has, for figures that count what is in one once."""
+    return len(re.findall(r" while\(", text))
 
 
 def _computations(text: str) -> tuple[dict[str, list[str]], str]:
@@ -75,12 +87,12 @@ def _run(
         yield line, times
         if _kind(line):
             continue  # what it is made of says the same again
-        trips = _TRIPS.search(line) if "body=" in line else None
+        often = (turns(line, computations) or 1) if "body=" in line else 1
         called = _CALLED.findall(line)
         for branches in _BRANCHES.findall(line):
             called += re.findall(r"[\w.-]+", branches)
         for each in called:
-            yield from _run(computations, each, times * (int(trips[1]) if trips else 1))
+            yield from _run(computations, each, times * often)
 
 
 def _kind(line: str) -> str | None:
@@ -94,16 +106,39 @@ def _collective(line: str, everyone: int) -> tuple[str, int, int] | None:
     kind, match = _kind(line), _INSTRUCTION.match(line)
     if kind is None or match is None:
         return None
-    sizes = [_bytes(*array) for array in _ARRAY.findall(match[1])]
     devices = _group(line) or everyone
-    if match[2] == "reduce-scatter-start":  # (operands, results, ...)
-        sizes = sizes[:1]
+    size = _size(kind, match[2].endswith("-start"), match[1], devices)
+    return kind, size, devices
+
+
+def _size(kind: str, starts: bool, made: str, devices: int) -> int:
+    """Bytes, from the type of what an instruction makes: its results, and where it only
+    starts, its operands before them and its contexts after them."""
+    operands, results = _arrays(made), _arrays(made)
+    if starts and made.startswith("(("):
+        end = _end_of_tuple(made[1:]) + 1
+        operands, results = _arrays(made[:end]), _arrays(made[end:])
+    elif starts and kind in ("all-gather", "collective-permute"):
+        half = len(results) // 2
+        operands, results = results[:half], results[half:]
     elif kind == "reduce-scatter":
-        sizes = [devices * size for size in sizes]
-    elif match[2] in ("all-gather-start", "collective-permute-start"):
-        arrays = [a for a in _ARRAY.findall(match[1]) if a != ("u32", "")]
-        sizes = [_bytes(*array) for array in arrays[len(arrays) // 2 :]]
-    return kind, sum(sizes), devices
+        operands = devices * results
+    return sum(operands if kind == "reduce-scatter" else results)
+
+
+def _arrays(text: str) -> list[int]:
+    """Bytes of each array of a type, without the contexts of what runs meanwhile."""
+    return [_bytes(*array) for array in _ARRAY.findall(text) if array != ("u32", "")]
+
+
+def _end_of_tuple(text: str) -> int:
+    """Where the tuple that a type begins with ends."""
+    depth = 0
+    for place, letter in enumerate(text):
+        depth += (letter == "(") - (letter == ")")
+        if depth == 0:
+            return place
+    return len(text)
 
 
 def _bytes(dtype: str, shape: str) -> int:

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import jax
 
-from handgrad.scale.hlo import Collective, collectives
+from handgrad.scale.hlo import Collective, collectives, loops
 
 
 class Figures(NamedTuple):
@@ -19,6 +19,7 @@ class Figures(NamedTuple):
     code: int
     flops: float
     accessed: float  # bytes read and written
+    loops: int  # whose bodies flops and accessed count once
     collectives: tuple[Collective, ...]
 
 
@@ -36,6 +37,7 @@ def read_program(compiled: jax.stages.Compiled) -> Figures:
     """
     memory: Any = compiled.memory_analysis()
     costs = compiled.cost_analysis() or _costs(compiled)
+    text = compiled.as_text() or ""
     return Figures(
         memory.peak_memory_in_bytes,
         memory.argument_size_in_bytes,
@@ -45,7 +47,8 @@ def read_program(compiled: jax.stages.Compiled) -> Figures:
         memory.generated_code_size_in_bytes,
         costs["flops"],
         costs["bytes accessed"],
-        collectives(compiled.as_text() or ""),
+        loops(text),
+        collectives(text),
     )
 
 

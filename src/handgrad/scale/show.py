@@ -100,6 +100,8 @@ def _verdict(found: Compiled) -> str:
         fits = "fits" if found.fits else "does not fit"
         share = found.by_hand.peak / memory
         lines.append(f"{fits}: {share:.2%} of the {memory:,} bytes of a {name}.")
+    if loops := found.by_hand.loops:
+        lines.append(f"{loops} loops: FLOPs and bytes accessed count each body once.")
     if found.by_autodiff is None:
         lines.append("No step by jax.value_and_grad to compare with.")
     return "\n".join((*lines, ""))
