@@ -406,3 +406,15 @@ def test_class_weights_refuse_distributions_over_other_classes() -> None:
     text = "`targets` must be labels (m,) or distributions (m, 2), got shape (1, 3)."
     with pytest.raises(ValueError, match=f"^{re.escape(text)}$"):
         class_weights(jnp.ones((1, 3)), jnp.ones(2))
+
+
+def test_B3_of_labels_is_the_same_by_comparing_and_by_setting(
+    rng: np.random.Generator,
+) -> None:
+    """One of the two is in the program, by the platform."""
+    p = jax.nn.softmax(rng.standard_normal((6, 5)))
+    y, scale = jnp.array([0, 4, 2, 2, 1, 3], jnp.int32), rng.standard_normal(6)
+    compared, set_ = (f(p, y, scale) for f in (compared_delta, set_delta))
+    expected = scale[:, None] * (p - jax.nn.one_hot(y, 5, dtype=p.dtype))
+    assert_close(compared, expected, EQUATION)
+    assert_close(set_, expected, EQUATION)
