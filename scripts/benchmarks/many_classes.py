@@ -1,12 +1,13 @@
 """Many classes: a chunk of them at a time, beside all at once and beside others.
 
 python scripts/benchmarks/many_classes.py                # ten minutes on 2 cores
-python scripts/benchmarks/many_classes.py --rounds 0     # memory alone: seconds
+python scripts/benchmarks/many_classes.py --rounds 0     # compiled memory alone
 
 A gradient step of n-n-C (relu, softmax, labels) in float32 with m samples:
 
     whole      handgrad.value_and_grad
     chunk      the same with chunk="auto"
+    samples    the mean of the gradients of 256 samples at a time
     autodiff   jax.value_and_grad of the loss as optax has it
     tokamax    its linear_softmax_cross_entropy_loss, without a bias (Python 3.12)
     torch, torch chunk    torch.nn.functional.linear_cross_entropy without options, and
@@ -51,6 +52,9 @@ SHAPES = (
 )
 """m, n, C; the bounds are those of the first."""
 
+AT_A_TIME = 256
+"""Samples of a chunk where the samples are walked instead of the classes."""
+
 MOST_MEMORY, MOST_TIME = 1 / 8, 1.05
 
 Row = dict[str, Any]
@@ -94,6 +98,22 @@ def by_optax(params: Any, x: jax.Array, labels: jax.Array) -> jax.Array:
     return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(logits, labels))
 
 
+def by_samples(params: Any, x: jax.Array, labels: jax.Array) -> Any:
+    """A chunk of the samples at a time: their logits once, and sums of gradients."""
+    chunks = len(x) // AT_A_TIME
+
+    def add(k: jax.Array, found: Any) -> Any:
+        part = (
+            jax.lax.dynamic_slice_in_dim(array, k * AT_A_TIME, AT_A_TIME)
+            for array in (x, labels)
+        )
+        return jax.tree.map(jnp.add, found, handgrad.value_and_grad(params, *part))
+
+    start = jnp.zeros(()), jax.tree.map(jnp.zeros_like, params)
+    total = jax.lax.fori_loop(0, chunks, add, start)
+    return jax.tree.map(lambda leaf: leaf / chunks, total)
+
+
 def by_tokamax(params: Any, x: jax.Array, labels: jax.Array) -> jax.Array:
     tokamax: Any = importlib.import_module("tokamax")
     return tokamax.linear_softmax_cross_entropy_loss(
@@ -110,6 +130,7 @@ def ways() -> dict[str, Callable[..., Any]]:
     found = {
         "whole": handgrad.value_and_grad,
         "chunk": functools.partial(handgrad.value_and_grad, chunk="auto"),
+        "samples": by_samples,
         "autodiff": jax.value_and_grad(by_optax),
     }
     if importlib.util.find_spec("tokamax"):
@@ -132,8 +153,10 @@ def measure(m: int, n: int, classes: int, rounds: int) -> Row:
         way: functools.partial(program, params, x, labels)
         for way, program in programs.items()
     }
-    with torch_steps(m, n, classes) as (steps, grown):
-        times = interleave(works | steps, rounds=rounds) if rounds else {}
+    times, grown = {}, {}
+    if rounds:
+        with torch_steps(m, n, classes) as (steps, grown):
+            times = interleave(works | steps, rounds=rounds)
     spent = {way: seconds for way, seconds in times.items() if len(seconds)}
     return {
         "m": m,
@@ -142,10 +165,7 @@ def measure(m: int, n: int, classes: int, rounds: int) -> Row:
         "temporary_mib": memory | grown,
         "seconds": {way: summary(seconds) for way, seconds in spent.items()},
         "ratio": {way: ratios(spent[way], spent["whole"]) for way in spent},
-        "loss": {
-            way: float(program(params, x, labels)[0])
-            for way, program in programs.items()
-        },
+        "loss": {way: float(works[way]()[0]) for way in programs if rounds},
     }
 
 
