@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 from tyro.conf import Positional
 
+from handgrad.scale.processes import is_first
 from handgrad.training.cache import use_compilation_cache
 from handgrad.training.commands.exit_code import exit_code
+from handgrad.training.commands.processes import join_processes
 from handgrad.training.errors import TrainingError
 from handgrad.training.interrupt import raised
 from handgrad.training.settings import Settings, Sweep
+from handgrad.training.settings.processes import Processes
 from handgrad.training.views.terminal import Terminal
 
 if TYPE_CHECKING:
@@ -21,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Resume:
+class Resume(Processes):
     """Go on with a run from its newest checkpoint."""
 
     folder: Annotated[Path, Positional]
@@ -56,6 +59,7 @@ def _train(argv: Sequence[str] | None) -> int:
             raise TrainingError(
                 "`sweep` must be left out of one run: it is for `handgrad sweep`."
             )
+        join_processes(command)
         use_compilation_cache(command.compilation_cache)
         outcomes: list[Outcome] = []
         for settings in _of_seeds(command.settings, command.seeds):
@@ -82,7 +86,9 @@ def _resume(argv: Sequence[str] | None) -> int:
     with raised():
         from handgrad.training.settings import load_settings
 
-        folder = tyro.cli(Resume, args=argv).folder
+        command = tyro.cli(Resume, args=argv)
+        folder = command.folder
+        join_processes(command)
         use_compilation_cache(None)
         settings = load_settings(folder / "settings.toml")
         signal = _run(settings, folder.parent, resume=folder).signal
@@ -100,6 +106,10 @@ def _sweep(argv: Sequence[str] | None) -> int:
                 "`sweep` must have its seeds by --sweep.seeds, and goes on by itself: "
                 "leave out --seeds and --resume."
             )
+        if command.distributed or command.coordinator:
+            raise TrainingError(
+                "`distributed` must be left out of a sweep, which is for one process."
+            )
         use_compilation_cache(command.compilation_cache)
         outcome = sweep(command.settings, command.runs, Terminal(), fresh=command.fresh)
         return 128 + outcome.signal if outcome.signal else 0
@@ -108,7 +118,7 @@ def _sweep(argv: Sequence[str] | None) -> int:
 def _run(settings: Settings, root: Path, **how: Any) -> "Outcome":
     from handgrad.training.run import train
 
-    return train(settings, root, Terminal(), **how)
+    return train(settings, root, Terminal(quiet=not is_first()), **how)
 
 
 def _of_seeds(settings: Settings, seeds: int) -> list[Settings]:
