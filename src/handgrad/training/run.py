@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,6 +10,7 @@ import jax
 
 import handgrad
 from handgrad.scale.processes import first_says, highest, is_first, many
+from handgrad.scale.watch import Watch, waiting_for_last_words
 from handgrad.training.checked import check_gradient
 from handgrad.training.data import Dataset, fingerprint, load_data
 from handgrad.training.data.table import encoder_to_json
@@ -33,6 +35,7 @@ from handgrad.training.records.folder import (
     Claim,
     claim,
     claimed_by_first,
+    failed,
     reclaim,
     recorded,
 )
@@ -82,6 +85,7 @@ def train(
     *,
     resume: Path | None = None,
     fresh: bool = False,
+    watch: Watch | None = None,
 ) -> Outcome:
     """Check, train, test, and write the folder of the run.
 
@@ -92,6 +96,7 @@ def train(
       resume: the folder of an earlier run to go on in. Without it a run goes on where
         an unfinished run of the same settings and data ended, in the folder of that.
       fresh: whether to begin anew whatever there is.
+      watch: of many processes, what ends this one when another has died.
 
     Returns:
       Where everything is, and what result.json holds.
@@ -113,7 +118,10 @@ def train(
     say(console, _in_words(job))
     mesh = about(job.run.step.layout, settings.scale)
     with recorded(claimed, jax.devices()[0].device_kind, mesh) as ends:
-        best, signal = _train(job, claimed, console)
+        if watch and is_first():
+            watch.last_words = partial(failed, claimed.folder)
+        with waiting_for_last_words(watch):
+            best, signal = _train(job, claimed, console)
         if not is_first():
             return Outcome(claimed.folder, None, signal)
         model = _classifier(job, best.params)

@@ -10,9 +10,10 @@ import tyro
 from tyro.conf import Positional
 
 from handgrad.scale.processes import is_first
+from handgrad.scale.watch import Watch
 from handgrad.training.cache import use_compilation_cache
 from handgrad.training.commands.exit_code import exit_code
-from handgrad.training.commands.processes import join_processes
+from handgrad.training.commands.processes import joined
 from handgrad.training.errors import TrainingError
 from handgrad.training.interrupt import raised
 from handgrad.training.settings import Settings, Sweep
@@ -21,6 +22,7 @@ from handgrad.training.views.terminal import Terminal
 
 if TYPE_CHECKING:
     from handgrad.training.run import Outcome
+    from handgrad.training.settings.command_line import Command
 
 
 @dataclass(frozen=True)
@@ -59,26 +61,23 @@ def _train(argv: Sequence[str] | None) -> int:
             raise TrainingError(
                 "`sweep` must be left out of one run: it is for `handgrad sweep`."
             )
-        join_processes(command)
         use_compilation_cache(command.compilation_cache)
-        outcomes: list[Outcome] = []
-        for settings in _of_seeds(command.settings, command.seeds):
-            outcomes.append(
-                _run(
-                    settings,
-                    command.runs,
-                    resume=command.resume,
-                    fresh=command.fresh,
-                )
-            )
-            if outcomes[-1].signal:
-                return 128 + outcomes[-1].signal
-        if len(outcomes) > 1:
-            from handgrad.training.views.seeds import seeds_table
+        with joined(command) as watch:
+            return _train_each(command, watch)
 
-            Terminal().print(
-                seeds_table([each.result for each in outcomes if each.result])
-            )
+
+def _train_each(command: "Command", watch: Watch | None) -> int:
+    """One run after the other, with the seeds that are wanted."""
+    outcomes: list[Outcome] = []
+    how = {"resume": command.resume, "fresh": command.fresh, "watch": watch}
+    for settings in _of_seeds(command.settings, command.seeds):
+        outcomes.append(_run(settings, command.runs, **how))
+        if outcomes[-1].signal:
+            return 128 + outcomes[-1].signal
+    if len(outcomes) > 1 and is_first():
+        from handgrad.training.views.seeds import seeds_table
+
+        Terminal().print(seeds_table([each.result for each in outcomes if each.result]))
     return 0
 
 
@@ -88,11 +87,12 @@ def _resume(argv: Sequence[str] | None) -> int:
 
         command = tyro.cli(Resume, args=argv)
         folder = command.folder
-        join_processes(command)
-        use_compilation_cache(None)
         settings = load_settings(folder / "settings.toml")
-        signal = _run(settings, folder.parent, resume=folder).signal
-        return 128 + signal if signal else 0
+        use_compilation_cache(None)
+        with joined(command) as watch:
+            how = {"resume": folder, "watch": watch}
+            signal = _run(settings, folder.parent, **how).signal
+            return 128 + signal if signal else 0
 
 
 def _sweep(argv: Sequence[str] | None) -> int:

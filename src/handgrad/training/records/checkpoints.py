@@ -96,7 +96,9 @@ class Checkpointer:
         return sorted(found, key=lambda path: path.stem, reverse=True)
 
     def _forget(self, best: str) -> None:
-        """All but the last ones and the best."""
+        """All but the last ones and the best; and what Orbax left by half."""
+        for left in self.folder.glob("step-*.orbax-checkpoint-tmp"):
+            shutil.rmtree(left, ignore_errors=True)
         kept = [path for path in self._newest_first() if path.stem != best]
         for path in kept[self.settings.keep :]:
             if path.is_dir():

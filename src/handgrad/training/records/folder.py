@@ -160,6 +160,13 @@ def recorded(
         claimed.lock.release()
 
 
+def failed(folder: Path, error: str) -> None:
+    """What is left to be told of a process that is about to end; lost where the disk
+    refuses it."""
+    with suppress(OSError):
+        write_status(folder, state="failed", error=error, ended=_now())
+
+
 def read_status(folder: Path) -> dict[str, Any]:
     """What status.json holds; empty where there is none that can be read."""
     try:
