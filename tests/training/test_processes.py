@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -75,18 +75,45 @@ def free_port() -> int:
         return found.getsockname()[1]
 
 
+Launcher = Callable[[int, int], tuple[list[str], dict[str, str]]]
+"""(port, index) -> the flags and the environment of a process."""
+
+
+def by_hand(port: int, index: int) -> tuple[list[str], dict[str, str]]:
+    flags = f"--coordinator 127.0.0.1:{port} --processes 2 --index {index}"
+    return flags.split(), {}
+
+
+def by_slurm(port: int, index: int) -> tuple[list[str], dict[str, str]]:
+    """As srun leaves it."""
+    numbers = {"JOB_ID": 7, "NTASKS": 2, "PROCID": index, "LOCALID": index}
+    found = {f"SLURM_{name}": str(number) for name, number in numbers.items()}
+    found |= {"SLURM_STEP_NODELIST": "127.0.0.1", "JAX_COORDINATOR_PORT": str(port)}
+    return ["--distributed"], found
+
+
+def by_mpirun(port: int, index: int) -> tuple[list[str], dict[str, str]]:
+    """As mpirun of Open MPI 4 leaves it."""
+    names = {"SIZE": 2, "RANK": index, "LOCAL_RANK": index}
+    found = {f"OMPI_COMM_WORLD_{name}": str(number) for name, number in names.items()}
+    uri = {"OMPI_MCA_orte_hnp_uri": "4096.0;tcp://127.0.0.1:9"}
+    return ["--distributed"], found | uri | {"JAX_COORDINATOR_PORT": str(port)}
+
+
 @contextmanager
-def two(arguments: list[str]) -> Iterator[list[subprocess.Popen[str]]]:
+def two(
+    arguments: list[str], launcher: Launcher = by_hand
+) -> Iterator[list[subprocess.Popen[str]]]:
     """The two processes of a command; what is left of them at the end is killed."""
-    coordinator = f"127.0.0.1:{free_port()}"
+    port = free_port()
     command = [sys.executable, "-m", "handgrad", "train", *arguments]
     with ExitStack() as stack:
         started = []
         for index in range(2):
-            flags = f"--coordinator {coordinator} --processes 2 --index {index}"
+            flags, environment = launcher(port, index)
             process = subprocess.Popen(
-                [*command, *flags.split()],
-                env=os.environ | FOUR,
+                [*command, *flags],
+                env=os.environ | FOUR | environment,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 text=True,
@@ -185,13 +212,13 @@ def test_two_go_on_with_one_and_stop_together(
     folder = tmp_path / "blobs"
     arguments = [write_settings(data), "--runs", str(tmp_path)]
     assert main([write_settings(data, epochs=1), *arguments[1:]]) == 0
-    with two([*arguments, "--scale.model", "8"]) as processes:
+    with two([*arguments, "--scale.model", "8"], by_mpirun) as processes:
         wait_for_epochs(folder, processes, 3)
         processes[1].send_signal(signal.SIGTERM)
         said = [process.communicate(timeout=PATIENCE) for process in processes]
     assert [each.returncode for each in processes] == [128 + signal.SIGTERM] * 2, said
     assert status(folder)["state"] == "interrupted"
-    with two([*arguments, "--scale.data", "8"]) as processes:
+    with two([*arguments, "--scale.data", "8"], by_slurm) as processes:
         said = [process.communicate(timeout=PATIENCE) for process in processes]
     assert [process.returncode for process in processes] == [0, 0], said
     assert status(folder)["state"] == "done"

@@ -13,8 +13,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from importlib import import_module
 
 import jax
@@ -115,18 +114,6 @@ class Watch:
             print(f"error: {text}", file=sys.stderr, flush=True)
         finally:
             os._exit(1)
-
-
-@contextmanager
-def waiting_for_last_words(watch: Watch | None) -> Iterator[None]:
-    """Give the watch time to end this process, where a collective has failed because
-    another is gone."""
-    try:
-        yield
-    except jax.errors.JaxRuntimeError:
-        if watch:
-            time.sleep(2 * GRACE)
-        raise
 
 
 def _said(other: socket.socket) -> bytes:

@@ -10,7 +10,7 @@ import jax
 
 import handgrad
 from handgrad.scale.processes import first_says, highest, is_first, many
-from handgrad.scale.watch import Watch, waiting_for_last_words
+from handgrad.scale.watch import Watch
 from handgrad.training.checked import check_gradient
 from handgrad.training.data import Dataset, fingerprint, load_data
 from handgrad.training.data.table import encoder_to_json
@@ -34,7 +34,6 @@ from handgrad.training.records.checkpoints import Checkpointer
 from handgrad.training.records.folder import (
     Claim,
     claim,
-    claimed_by_first,
     failed,
     reclaim,
     recorded,
@@ -50,6 +49,7 @@ from handgrad.training.records.predictions import (
 )
 from handgrad.training.records.run_records import read_run
 from handgrad.training.settings import Settings, Training, check_settings
+from handgrad.training.together import claimed_by_first, ended_with_others
 from handgrad.training.views.scores import accuracy, class_scores, loss
 from handgrad.training.views.terminal import (
     class_table,
@@ -120,7 +120,7 @@ def train(
     with recorded(claimed, jax.devices()[0].device_kind, mesh) as ends:
         if watch and is_first():
             watch.last_words = partial(failed, claimed.folder)
-        with waiting_for_last_words(watch):
+        with ended_with_others(watch):
             best, signal = _train(job, claimed, console)
         if not is_first():
             return Outcome(claimed.folder, None, signal)

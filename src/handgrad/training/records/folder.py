@@ -17,7 +17,7 @@ from typing import Any, Literal, NamedTuple
 
 from filelock import FileLock, Timeout
 
-from handgrad.scale.processes import FirstFailed, from_first, is_first
+from handgrad.scale.processes import is_first
 from handgrad.training.errors import Diverged, TrainingError
 from handgrad.training.files import replace_json
 from handgrad.training.settings import Settings, load_settings, save_settings
@@ -35,31 +35,6 @@ class Claim(NamedTuple):
     folder: Path
     lock: FileLock
     resumed: bool  # whether an earlier process has been at work in it
-
-
-def claimed_by_first(claims: Callable[[], Claim]) -> Claim:
-    """The folder that process 0 claims for all of this run.
-
-    Args:
-      claims: makes the claim; called in process 0 alone.
-
-    Raises:
-      TrainingError: in the others, where process 0 was refused.
-    """
-    made: list[Claim] = []
-
-    def in_words() -> str:
-        made.append(claims())
-        return f"{made[0].resumed:d}{made[0].folder.resolve()}"
-
-    try:
-        words = from_first(in_words)
-    except FirstFailed as error:
-        raise TrainingError("`processes` 0 could not begin: see what it says.") from (
-            error
-        )
-    folder = Path(words[1:])
-    return made[0] if made else Claim(folder, FileLock(folder / LOCK), words[0] == "1")
 
 
 def claim(root: Path, settings: Settings, data: str, *, fresh: bool = False) -> Claim:
