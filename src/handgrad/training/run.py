@@ -2,28 +2,42 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 
 import handgrad
+from handgrad.scale.processes import first_says, highest, is_first, many
+from handgrad.scale.watch import Watch
 from handgrad.training.checked import check_gradient
 from handgrad.training.data import Dataset, fingerprint, load_data
 from handgrad.training.data.table import encoder_to_json
 from handgrad.training.engine.best import Best, better, nothing_yet
 from handgrad.training.engine.diagnose import why_not_finite
 from handgrad.training.engine.fit import Progress, fit
-from handgrad.training.engine.layout import about, in_words
+from handgrad.training.engine.layout import about, gathered, in_words, laid
 from handgrad.training.engine.order import steps_of
 from handgrad.training.engine.prepare import Run, prepare
-from handgrad.training.engine.programs import Programs, compile_programs, prove
+from handgrad.training.engine.programs import (
+    Programs,
+    compile_programs,
+    prove,
+    start,
+)
 from handgrad.training.engine.step import State
 from handgrad.training.errors import Diverged
 from handgrad.training.files import replace_json
 from handgrad.training.interrupt import requested
 from handgrad.training.records.checkpoints import Checkpointer
-from handgrad.training.records.folder import Claim, claim, reclaim, recorded
+from handgrad.training.records.folder import (
+    Claim,
+    claim,
+    failed,
+    reclaim,
+    recorded,
+)
 from handgrad.training.records.metrics import append_record, truncate_records
 from handgrad.training.records.model import MODEL, Classifier, save_model
 from handgrad.training.records.predictions import (
@@ -35,6 +49,7 @@ from handgrad.training.records.predictions import (
 )
 from handgrad.training.records.run_records import read_run
 from handgrad.training.settings import Settings, Training, check_settings
+from handgrad.training.together import claimed_by_first, ended_with_others
 from handgrad.training.views.scores import accuracy, class_scores, loss
 from handgrad.training.views.terminal import (
     class_table,
@@ -70,6 +85,7 @@ def train(
     *,
     resume: Path | None = None,
     fresh: bool = False,
+    watch: Watch | None = None,
 ) -> Outcome:
     """Check, train, test, and write the folder of the run.
 
@@ -80,6 +96,7 @@ def train(
       resume: the folder of an earlier run to go on in. Without it a run goes on where
         an unfinished run of the same settings and data ended, in the folder of that.
       fresh: whether to begin anew whatever there is.
+      watch: of many processes, what ends this one when another has died.
 
     Returns:
       Where everything is, and what result.json holds.
@@ -90,15 +107,23 @@ def train(
       KeyboardInterrupt: at Ctrl-C before training begins or after it has ended.
     """
     job = _job(settings)
-    data = fingerprint(job.data)
-    if resume:
-        claimed = reclaim(resume, settings, data)
-    else:
-        claimed = claim(root, settings, data, fresh=fresh)
+
+    def claims() -> Claim:
+        data = fingerprint(job.data)
+        if resume:
+            return reclaim(resume, settings, data)
+        return claim(root, settings, data, fresh=fresh)
+
+    claimed = claimed_by_first(claims)
     say(console, _in_words(job))
     mesh = about(job.run.step.layout, settings.scale)
     with recorded(claimed, jax.devices()[0].device_kind, mesh) as ends:
-        best, signal = _train(job, claimed, console)
+        if watch and is_first():
+            watch.last_words = partial(failed, claimed.folder)
+        with ended_with_others(watch):
+            best, signal = _train(job, claimed, console)
+        if not is_first():
+            return Outcome(claimed.folder, None, signal)
         model = _classifier(job, best.params)
         save_model(claimed.folder / MODEL, model)
         if signal:
@@ -130,7 +155,11 @@ def _train(job: Job, claimed: Claim, console: Any) -> tuple[Best, int | None]:
     if claimed.resumed:
         say(console, f"Going on in {claimed.folder} after {done:,} steps.")
     report = check_gradient(
-        training.check, claimed.folder, run, lambda: _at_home(state), job.data.train
+        training.check if is_first() else "off",
+        claimed.folder,
+        run,
+        lambda: _at_home(run, state),
+        job.data.train,
     )
     say_report(console, report)
     progresses = fit(
@@ -141,7 +170,7 @@ def _train(job: Job, claimed: Claim, console: Any) -> tuple[Best, int | None]:
         chunk_steps=training.chunk_steps,
     )
     with requested(ANSWER) as stop, _consumers(job, claimed, console, done) as tell:
-        if _waited(best, training):
+        if first_says(_waited(best, training)):
             return best, None
         try:
             for progress in progresses:
@@ -149,8 +178,9 @@ def _train(job: Job, claimed: Claim, console: Any) -> tuple[Best, int | None]:
                 tell(progress)
                 if not progress.finite:
                     continue  # `fit` raises next
-                signal = stop()
-                last = progress.last or _waited(best, training) or signal is not None
+                signal = highest(stop() or 0) or None
+                ends = progress.last or _waited(best, training) or signal is not None
+                last = bool(first_says(ends))
                 checkpoint(
                     progress.steps,
                     {"state": progress.state, "best": best},
@@ -167,10 +197,12 @@ def _train(job: Job, claimed: Claim, console: Any) -> tuple[Best, int | None]:
     return best, None
 
 
-def _at_home(state: State) -> State:
-    """On one device, as the check of the gradient wants it."""
-    devices = state.step.sharding.device_set
-    return state if len(devices) == 1 else jax.device_put(jax.device_get(state))
+def _at_home(run: Run, state: State) -> State:
+    """On one device, as the check of the gradient wants it; of many processes none has
+    more than the beginning."""
+    if run.step.layout is None:
+        return state
+    return start(run) if many() else jax.device_put(jax.device_get(state))
 
 
 def _restored(
@@ -178,14 +210,16 @@ def _restored(
 ) -> tuple[State, Best]:
     """State and best of the newest checkpoint, or those of the beginning."""
     state = programs.begin(job.run.key)
-    best = nothing_yet(state.params)
+    best = nothing_yet(gathered(state.params, job.run.step.layout))
     found = checkpoint.newest(
         {"state": state, "best": best}, lambda text: say(console, text)
     )
     if found is None:
         return state, best
     layout = job.run.step.layout
-    return jax.device_put(found["state"], layout and layout.state), found["best"]
+    if layout is None:
+        return jax.device_put(found["state"]), found["best"]
+    return jax.tree.map(laid, found["state"], layout.state), found["best"]
 
 
 @contextmanager
@@ -195,6 +229,9 @@ def _consumers(
     """Who is told of every chunk: metrics.jsonl, TensorBoard, the terminal."""
     settings, folder = job.settings, claimed.folder
     per_epoch = steps_of(job.run.samples, job.run.batch_size)
+    if not is_first():
+        yield lambda _: None
+        return
     truncate_records(folder, done // per_epoch)
     with ExitStack() as stack:
         show = stack.enter_context(

@@ -9,19 +9,24 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 from tyro.conf import Positional
 
+from handgrad.scale.processes import is_first
+from handgrad.scale.watch import Watch
 from handgrad.training.cache import use_compilation_cache
 from handgrad.training.commands.exit_code import exit_code
+from handgrad.training.commands.processes import joined
 from handgrad.training.errors import TrainingError
 from handgrad.training.interrupt import raised
 from handgrad.training.settings import Settings, Sweep
+from handgrad.training.settings.processes import Processes
 from handgrad.training.views.terminal import Terminal
 
 if TYPE_CHECKING:
     from handgrad.training.run import Outcome
+    from handgrad.training.settings.command_line import Command
 
 
 @dataclass(frozen=True)
-class Resume:
+class Resume(Processes):
     """Go on with a run from its newest checkpoint."""
 
     folder: Annotated[Path, Positional]
@@ -57,24 +62,22 @@ def _train(argv: Sequence[str] | None) -> int:
                 "`sweep` must be left out of one run: it is for `handgrad sweep`."
             )
         use_compilation_cache(command.compilation_cache)
-        outcomes: list[Outcome] = []
-        for settings in _of_seeds(command.settings, command.seeds):
-            outcomes.append(
-                _run(
-                    settings,
-                    command.runs,
-                    resume=command.resume,
-                    fresh=command.fresh,
-                )
-            )
-            if outcomes[-1].signal:
-                return 128 + outcomes[-1].signal
-        if len(outcomes) > 1:
-            from handgrad.training.views.seeds import seeds_table
+        with joined(command) as watch:
+            return _train_each(command, watch)
 
-            Terminal().print(
-                seeds_table([each.result for each in outcomes if each.result])
-            )
+
+def _train_each(command: "Command", watch: Watch | None) -> int:
+    """One run after the other, with the seeds that are wanted."""
+    outcomes: list[Outcome] = []
+    how = {"resume": command.resume, "fresh": command.fresh, "watch": watch}
+    for settings in _of_seeds(command.settings, command.seeds):
+        outcomes.append(_run(settings, command.runs, **how))
+        if outcomes[-1].signal:
+            return 128 + outcomes[-1].signal
+    if len(outcomes) > 1 and is_first():
+        from handgrad.training.views.seeds import seeds_table
+
+        Terminal().print(seeds_table([each.result for each in outcomes if each.result]))
     return 0
 
 
@@ -82,11 +85,14 @@ def _resume(argv: Sequence[str] | None) -> int:
     with raised():
         from handgrad.training.settings import load_settings
 
-        folder = tyro.cli(Resume, args=argv).folder
-        use_compilation_cache(None)
+        command = tyro.cli(Resume, args=argv)
+        folder = command.folder
         settings = load_settings(folder / "settings.toml")
-        signal = _run(settings, folder.parent, resume=folder).signal
-        return 128 + signal if signal else 0
+        use_compilation_cache(None)
+        with joined(command) as watch:
+            how = {"resume": folder, "watch": watch}
+            signal = _run(settings, folder.parent, **how).signal
+            return 128 + signal if signal else 0
 
 
 def _sweep(argv: Sequence[str] | None) -> int:
@@ -100,6 +106,10 @@ def _sweep(argv: Sequence[str] | None) -> int:
                 "`sweep` must have its seeds by --sweep.seeds, and goes on by itself: "
                 "leave out --seeds and --resume."
             )
+        if command.distributed or command.coordinator:
+            raise TrainingError(
+                "`distributed` must be left out of a sweep, which is for one process."
+            )
         use_compilation_cache(command.compilation_cache)
         outcome = sweep(command.settings, command.runs, Terminal(), fresh=command.fresh)
         return 128 + outcome.signal if outcome.signal else 0
@@ -108,7 +118,7 @@ def _sweep(argv: Sequence[str] | None) -> int:
 def _run(settings: Settings, root: Path, **how: Any) -> "Outcome":
     from handgrad.training.run import train
 
-    return train(settings, root, Terminal(), **how)
+    return train(settings, root, Terminal(quiet=not is_first()), **how)
 
 
 def _of_seeds(settings: Settings, seeds: int) -> list[Settings]:

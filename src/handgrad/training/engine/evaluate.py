@@ -56,7 +56,9 @@ def evaluate(
 
     def add(i: jax.Array, sums: jax.Array) -> jax.Array:
         start = jnp.minimum(i * rows, samples - rows)  # the last block reaches back
-        x, y = (jax.lax.dynamic_slice_in_dim(each, start, rows) for each in part[:2])
+        x, y = part[:2]
+        if share is None or rows < samples:  # else they are all, each where it belongs
+            x, y = (jax.lax.dynamic_slice_in_dim(a, start, rows) for a in (x, y))
         weights = (start + jnp.arange(rows) >= i * rows).astype(jnp.float32)
         if part.weights is not None:
             own = jax.lax.dynamic_slice_in_dim(part.weights, start, rows)

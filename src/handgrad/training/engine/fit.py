@@ -13,10 +13,13 @@ import jax
 import numpy as np
 
 import handgrad
+from handgrad.scale.processes import first_says
 from handgrad.training.data import Part
-from handgrad.training.engine.evaluate import Samples, Score
+from handgrad.training.engine.blocks import BLOCK
+from handgrad.training.engine.evaluate import ROWS, Samples, Score
+from handgrad.training.engine.layout import Layout, from_own, own_rows
 from handgrad.training.engine.order import steps_of
-from handgrad.training.engine.prepare import BLOCK, Run
+from handgrad.training.engine.prepare import Run
 from handgrad.training.engine.programs import Programs
 from handgrad.training.engine.step import Block, Epoch, State, Sums
 from handgrad.training.errors import Diverged
@@ -120,7 +123,8 @@ class Pace:
         if self.fixed or self._chunks == 1:  # the first compiles
             return
         wanted = self.steps * SECONDS / max(seconds, 1e-6)
-        self.steps = max(1, int(min(wanted, 8 * self.steps, MOST_STEPS)))
+        steps = max(1, int(min(wanted, 8 * self.steps, MOST_STEPS)))
+        self.steps = first_says(steps)
 
 
 def sources(
@@ -146,7 +150,8 @@ def _score(
     params, *found = programs.score(state, run.seen, on_device)
     train, validation, rate = jax.device_get(found)
     if isinstance(run.validation, Part):
-        validation = _score_from_disk(programs, params, run.validation)
+        layout = run.step.layout
+        validation = _score_from_disk(programs, params, run.validation, layout)
     validation = validation or Score(math.nan, math.nan)
     record = EpochRecord(
         epoch=epoch,
@@ -161,16 +166,25 @@ def _score(
     return record, params
 
 
-def _score_from_disk(programs: Programs, params: handgrad.Params, part: Part) -> Score:
-    """The score of a part that is read block by block."""
+def _score_from_disk(
+    programs: Programs, params: handgrad.Params, part: Part, layout: Layout | None
+) -> Score:
+    """The score of a part that is read block by block, by each process its rows."""
     row = part.x.dtype.itemsize * part.x.shape[1]
     rows = min(len(part.y), max(1, BLOCK // row))
+    if layout:
+        rows = min(ROWS, -(-rows // layout.shares)) * layout.shares
+    own = np.arange(rows) if layout is None else own_rows(layout, rows)
     total = np.zeros(2)
     for start in range(0, len(part.y), rows):
-        x, y = (np.asarray(array[start : start + rows]) for array in part[:2])
+        y = np.asarray(part.y[start : start + rows])
         missing = (0, rows - len(y))
         weights = np.pad(np.ones(len(y), np.float32), missing)
-        block = Samples(np.pad(x, (missing, (0, 0))), np.pad(y, missing), weights)
+        x = np.asarray(part.x[start + own[own < len(y)]])
+        x = np.pad(x, ((0, len(own) - len(x)), (0, 0)))
+        if layout:
+            x = from_own(x, own, layout.rows, rows, axis=0)
+        block = Samples(x, np.pad(y, missing), weights)
         total += np.array(jax.device_get(programs.evaluate(params, block))) * len(y)
     return Score(*(total / len(part.y)))
 

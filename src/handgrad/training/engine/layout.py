@@ -22,6 +22,7 @@ from handgrad.scale.placement import (
     specs_like,
     split_over_data,
 )
+from handgrad.scale.processes import many
 from handgrad.training.errors import TrainingError
 from handgrad.training.settings import Scale
 
@@ -89,8 +90,15 @@ def make_layout(scale: Scale, state: Callable[[], Any], batch_size: int) -> Layo
 
 
 def make_mesh(scale: Scale) -> Mesh:
-    """A mesh of data times model devices."""
+    """A mesh of data times model devices; of all of them where there are many
+    processes."""
     devices, count = jax.devices(), scale.data * scale.model
+    if many() and count != len(devices):
+        raise TrainingError(
+            f"`scale` must take all {len(devices)} devices of the "
+            f"{jax.process_count()} processes, got data {scale.data} times model "
+            f"{scale.model}."
+        )
     if count > len(devices):
         more = (
             f" XLA_FLAGS=--xla_force_host_platform_device_count={count} makes a CPU "
@@ -120,8 +128,52 @@ def spread(tree: Any, where: Any) -> Any:
 
 
 def put(array: np.ndarray, layout: Layout | None) -> jax.Array:
-    """An array of this process, whole on every device."""
-    return jnp.asarray(array) if layout is None else jax.device_put(array, layout.whole)
+    """An array that this process has, whole on every device."""
+    return jnp.asarray(array) if layout is None else laid(array, layout.whole)
+
+
+def laid(array: np.ndarray, where: NamedSharding) -> jax.Array:
+    """An array that every process has, or that lies there already, on the devices."""
+    if where.is_fully_addressable or isinstance(array, jax.Array):
+        return jax.device_put(array, where)
+    array = np.asarray(array)
+    return jax.make_array_from_callback(array.shape, where, lambda index: array[index])
+
+
+def own_rows(layout: Layout, rows: int) -> np.ndarray:
+    """Which of the samples along `data` are for devices of this process, ascending."""
+    shares = layout.rows.addressable_devices_indices_map((rows,)).values()
+    own = {share[0].indices(rows)[:2] for share in shares if share}
+    return np.concatenate([np.arange(*bounds) for bounds in sorted(own)])
+
+
+def from_own(
+    own: np.ndarray, places: np.ndarray, where: NamedSharding, rows: int, axis: int
+) -> jax.Array:
+    """An array on the devices, of which each process has its own rows alone.
+
+    Args:
+      own: its rows along ``axis``.
+      places: of these in the whole, from `own_rows`.
+      where: split along ``axis`` by `data`.
+      rows: of the whole.
+      axis: 0 or 1.
+    """
+    shape = (*own.shape[:axis], rows, *own.shape[axis + 1 :])
+
+    def share(index: Any) -> np.ndarray:
+        low, high, _ = index[axis].indices(rows)
+        found = slice(*np.searchsorted(places, (low, high)))
+        return own[(slice(None),) * axis + (found,)]
+
+    return jax.make_array_from_callback(shape, where, share)
+
+
+def gathered(tree: Any, layout: Layout | None) -> Any:
+    """The tree, whole wherever it is, so that the host can read it."""
+    if layout is None or layout.whole.is_fully_addressable:
+        return tree
+    return jax.jit(lambda tree: tree, out_shardings=layout.whole)(tree)
 
 
 def in_words(layout: Layout | None) -> str:
@@ -129,7 +181,10 @@ def in_words(layout: Layout | None) -> str:
     if layout is None:
         return ""
     data, model = (layout.mesh.shape[axis] for axis in (DATA, MODEL))
-    return f", {data * model} of them: {data} along data, {model} along model"
+    processes = f", in {jax.process_count()} processes" if many() else ""
+    return (
+        f", {data * model} of them: {data} along data, {model} along model{processes}"
+    )
 
 
 def about(layout: Layout | None, scale: Scale) -> dict[str, Any] | None:

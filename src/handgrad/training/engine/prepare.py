@@ -1,6 +1,6 @@
 """From settings and data to all that is decided before the first step."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
@@ -10,7 +10,14 @@ import numpy as np
 
 import handgrad
 from handgrad.network.types import accumulation_dtype
-from handgrad.training.data import Dataset, Part, stream
+from handgrad.scale.processes import many
+from handgrad.training.data import Dataset, Part
+from handgrad.training.engine.blocks import (
+    Stream,
+    gathered_share,
+    streamed,
+    streamed_share,
+)
 from handgrad.training.engine.evaluate import Samples
 from handgrad.training.engine.layout import Layout, make_layout, put
 from handgrad.training.engine.numbers import off
@@ -22,13 +29,6 @@ from handgrad.training.settings import Scale, Settings
 
 SEEN = 10_000
 """Training samples that are scored at most."""
-
-BLOCK = 2**25
-"""Bytes of the features that a stream hands over at once, and that are scored at once
-where a part stays on the disk."""
-
-Stream = Callable[[int, int], Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]]
-"""(epoch, first step of the epoch) -> blocks of x, y and presence."""
 
 
 class Run(NamedTuple):
@@ -67,8 +67,8 @@ def prepare(settings: Settings, data: Dataset) -> Run:
 
     key = jax.random.key(settings.seed)
     layout = _layout(settings.scale, partial(jax.eval_shape, begin, key), batch_size)
-    if data.streamed:
-        train = _stream(data.train, settings.seed, batch_size)
+    if data.streamed or many():
+        train = _blocks(data, key, settings.seed, batch_size, layout)
         validation = data.validation
     else:
         train = _on_device(data.train, layout)
@@ -120,25 +120,18 @@ def first_state(step: Step, params: handgrad.Params) -> State:
     return jax.tree.map(lambda leaf: jnp.asarray(leaf, leaf.dtype), state)
 
 
-def _stream(part: Part, seed: int, batch_size: int) -> Stream:
-    """Blocks of one size, so that one program takes them all: the last of an epoch ends
-    in minibatches of nothing, which are not stepped through."""
-    row = part.x.dtype.itemsize * part.x.shape[1]
-    steps = max(1, BLOCK // (row * batch_size))
-
-    def blocks(epoch: int, first: int) -> Iterator[tuple[np.ndarray, ...]]:
-        for block in stream(part, seed, epoch, first, batch_size, steps):
-            missing = (0, steps - len(block.y))
-            yield tuple(
-                np.pad(array, (missing, *((0, 0),) * (array.ndim - 1)))
-                for array in block
-            )
-
-    return blocks  # pyright: ignore[reportReturnType]
+def _blocks(
+    data: Dataset, key: jax.Array, seed: int, batch_size: int, layout: Layout | None
+) -> Stream:
+    if layout is None or not many():
+        return streamed(data.train, seed, batch_size)
+    if data.streamed:
+        return streamed_share(data.train, seed, batch_size, layout)
+    return gathered_share(data.train, key, batch_size, layout)
 
 
 def _layout(scale: Scale, state: Callable[[], State], batch_size: int) -> Layout | None:
-    if scale.data * scale.model == 1:
+    if scale.data * scale.model == 1 and not many():
         return None
     return make_layout(scale, state, batch_size)
 

@@ -80,7 +80,7 @@ def _shardings(run: Run) -> Any:
         ((state, whole, source, whole), state),
         (whole, whole),
         ((state, whole, whole), whole),
-        (whole, whole),
+        ((whole, Samples(layout.rows, whole, whole)), whole),
     )
     return Programs(*({"in_shardings": i, "out_shardings": o} for i, o in places))  # pyright: ignore[reportArgumentType]
 

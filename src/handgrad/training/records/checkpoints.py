@@ -1,11 +1,13 @@
 """Checkpoints: all that the next step depends on, in files that are whole or not.
 
 A checkpoint is a safetensors file of the leaves of a tree, named by their paths, with a
-digest of its bytes, so that one changed byte is noticed. It is for one device: a state
-that is spread over several is for Orbax, which is as fast.
+digest of its bytes, so that one changed byte is noticed. It holds whole arrays, on
+whatever devices of this process they lie. Of many processes none has them all: their
+checkpoints are Orbax's. Either is read by one process and by many, on any devices.
 """
 
 import hashlib
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +18,9 @@ import jax.numpy as jnp
 import numpy as np
 from safetensors.numpy import load, save
 
+from handgrad.scale.processes import first_says, is_first, many
 from handgrad.training.files import replace_file
+from handgrad.training.records.sharded import orbax, read_sharded, write_sharded
 from handgrad.training.settings import Records
 
 FOLDER = "checkpoints"
@@ -36,6 +40,8 @@ class Checkpointer:
         self.per_epoch = per_epoch  # steps
         self.folder.mkdir(parents=True, exist_ok=True)
         self._written, self._epochs = time.monotonic(), 0
+        if many():
+            orbax()  # missing before the first step, not after the first epoch
 
     def __call__(
         self, steps: int, tree: Any, *, ended: bool, best: int, now: bool
@@ -56,10 +62,11 @@ class Checkpointer:
         every = self.settings.checkpoint_epochs
         seconds = time.monotonic() - self._written
         due = ended and 0 < every <= self._epochs
-        if due or now or seconds >= self.settings.checkpoint_seconds:
+        if first_says(due or now or seconds >= self.settings.checkpoint_seconds):
             _write(self.folder / _name(steps), tree)
             self._written, self._epochs = time.monotonic(), 0
-            self._forget(_name(best * self.per_epoch))
+            if is_first():
+                self._forget(_name(best * self.per_epoch))
 
     def newest(self, template: Any, warn: Callable[[str], None]) -> Any:
         """The newest checkpoint that can be read.
@@ -78,25 +85,38 @@ class Checkpointer:
                 return _read(path, template)
             except Unreadable as error:
                 aside = path.with_suffix(".unreadable")
-                path.replace(aside)
+                if is_first():
+                    path.replace(aside)
+                first_says(0)  # none goes on before it is so
                 warn(f"{path} is left out, as {error}; it is now {aside.name}.")
         return None
 
     def _newest_first(self) -> list[Path]:
-        return sorted(self.folder.glob("step-*.ckpt"), reverse=True)
+        found = (*self.folder.glob("step-*.ckpt"), *self.folder.glob("step-*.orbax"))
+        return sorted(found, key=lambda path: path.stem, reverse=True)
 
     def _forget(self, best: str) -> None:
-        """All but the last ones and the best."""
-        kept = [path for path in self._newest_first() if path.name != best]
+        """All but the last ones and the best; and what Orbax left by half."""
+        for left in self.folder.glob("step-*.orbax-checkpoint-tmp"):
+            shutil.rmtree(left, ignore_errors=True)
+        kept = [path for path in self._newest_first() if path.stem != best]
         for path in kept[self.settings.keep :]:
-            path.unlink(missing_ok=True)
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
 
 
 def _name(steps: int) -> str:
-    return f"step-{steps:012d}.ckpt"
+    return f"step-{steps:012d}"
 
 
 def _write(path: Path, tree: Any) -> None:
+    if many():
+        leaves = [(name, _data(leaf)) for name, leaf in _named(tree)]
+        write_sharded(path.with_suffix(".orbax"), leaves)
+        return
+    path = path.with_suffix(".ckpt")
     body = save({name: _bits(np.asarray(_data(leaf))) for name, leaf in _named(tree)})
     replace_file(path, _MAGIC + _digest(body) + body)
 
@@ -106,6 +126,8 @@ def _digest(body: bytes) -> bytes:
 
 
 def _read(path: Path, template: Any) -> Any:
+    if path.suffix == ".orbax":
+        return _read_orbax(path, template)
     content = path.read_bytes()
     start = len(_MAGIC) + _DIGEST
     body = content[start:]
@@ -117,6 +139,16 @@ def _read(path: Path, template: Any) -> Any:
     if leaves.keys() != {name for name, _ in wanted}:
         raise Unreadable("it is of another network or optimiser")
     found = [_like(leaves[name], leaf, name) for name, leaf in wanted]
+    return jax.tree.unflatten(jax.tree.structure(template), found)
+
+
+def _read_orbax(path: Path, template: Any) -> Any:
+    wanted = _named(template)
+    try:
+        leaves = read_sharded(path, [(name, _data(leaf)) for name, leaf in wanted])
+    except ValueError as error:
+        raise Unreadable(f"{error}".partition("\n")[0]) from error
+    found = [_key_like(leaves[name], leaf) for name, leaf in wanted]
     return jax.tree.unflatten(jax.tree.structure(template), found)
 
 
@@ -149,7 +181,12 @@ def _like(array: np.ndarray, leaf: Any, name: str) -> Any:
             f"{wanted.dtype} of shape {wanted.shape} belongs"
         )
     if _is_key(leaf):
-        return jax.random.wrap_key_data(
-            jnp.asarray(array), impl=str(jax.random.key_impl(leaf))
-        )
+        return _key_like(jnp.asarray(array), leaf)
     return array.view(wanted.dtype)
+
+
+def _key_like(data: Any, leaf: Any) -> Any:
+    """A key made of its data again, where the leaf is one."""
+    if not _is_key(leaf):
+        return data
+    return jax.random.wrap_key_data(data, impl=str(jax.random.key_impl(leaf)))

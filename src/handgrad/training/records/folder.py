@@ -17,6 +17,7 @@ from typing import Any, Literal, NamedTuple
 
 from filelock import FileLock, Timeout
 
+from handgrad.scale.processes import is_first
 from handgrad.training.errors import Diverged, TrainingError
 from handgrad.training.files import replace_json
 from handgrad.training.settings import Settings, load_settings, save_settings
@@ -107,6 +108,9 @@ def recorded(
     Yields:
       The function to call with how it ended, where that is not "done".
     """
+    if not is_first():  # process 0 tells it
+        yield lambda _: None
+        return
     folder, ended = claimed.folder, "done"
     before, began = read_status(folder).get("seconds", 0.0), time.monotonic()
 
@@ -129,6 +133,13 @@ def recorded(
                 folder, state=ended, error=error, ended=_now(), seconds=seconds
             )
         claimed.lock.release()
+
+
+def failed(folder: Path, error: str) -> None:
+    """What is left to be told of a process that is about to end; lost where the disk
+    refuses it."""
+    with suppress(OSError):
+        write_status(folder, state="failed", error=error, ended=_now())
 
 
 def read_status(folder: Path) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 from handgrad.training.errors import TrainingError, shortened
 from handgrad.training.settings.check import check_settings
 from handgrad.training.settings.file import load_settings
+from handgrad.training.settings.processes import Processes
 from handgrad.training.settings.tables import Optimizer, Schedule, Settings
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ _ENTRY = re.compile(
 
 
 @dataclass(frozen=True)
-class Command:
+class Command(Processes):
     """Train a multilayer perceptron with hand-derived gradients.
 
     Takes a settings file such as configs/digits.toml. Every key in it is also a flag,
