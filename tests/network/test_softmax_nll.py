@@ -414,7 +414,8 @@ def test_B3_of_labels_is_the_same_by_comparing_and_by_setting() -> None:
     """One of the two is in the program, by the platform."""
     rng = np.random.default_rng(0)
     p = jax.nn.softmax(rng.standard_normal((6, 5)))
-    y, scale = jnp.array([0, 4, 2, 2, 1, 3], jnp.int32), rng.standard_normal(6)
+    y = jnp.array([0, 4, 2, 2, 1, 3], jnp.int32)
+    scale = jnp.asarray(rng.standard_normal(6))
     compared, set_ = (f(p, y, scale) for f in (compared_delta, set_delta))
     expected = scale[:, None] * (p - jax.nn.one_hot(y, 5, dtype=p.dtype))
     assert_close(compared, expected, EQUATION)
