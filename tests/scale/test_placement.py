@@ -13,10 +13,12 @@ from jax.sharding import PartitionSpec as P
 import handgrad
 from handgrad.network import Layer
 from handgrad.scale.placement import (
+    DATA,
     MODEL,
     bytes_per_device,
     parameter_specs,
     specs_like,
+    split_over_data,
 )
 
 COLUMNS = Layer(P(None, MODEL), P(MODEL))  # pyright: ignore[reportArgumentType]
@@ -98,3 +100,23 @@ def test_bytes_of_the_gradient_on_one_device() -> None:
     assert bytes_per_device(params, specs, 4) == 4 * (
         4 * 8 // 4 + 8 // 4 + 8 * 3 // 4 + 3
     )
+
+
+@given(
+    shape=st.lists(st.integers(0, 8), max_size=3),
+    data=st.integers(2, 4),
+    axis=st.integers(0, 2),
+)
+def test_a_state_is_split_along_data_where_it_divides(
+    shape: list[int], data: int, axis: int
+) -> None:
+    """Along the first axis that can be; one that is along `model` stays so."""
+    leaf = jax.ShapeDtypeStruct(tuple(shape), jnp.float32)
+    before = P(*[MODEL if k == axis else None for k in range(len(shape))])
+    (after,) = split_over_data([leaf], [before], data)
+    can = [k for k, n in enumerate(shape) if k != axis and n and n % data == 0]
+    found = [k for k, name in enumerate(after) if name == DATA]
+    assert found == can[:1]
+    assert [name for name in after if name != DATA] == [
+        name for k, name in enumerate(before) if k not in found
+    ]

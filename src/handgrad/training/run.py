@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -34,7 +33,6 @@ from handgrad.training.records.checkpoints import Checkpointer
 from handgrad.training.records.folder import (
     Claim,
     claim,
-    failed,
     reclaim,
     recorded,
 )
@@ -118,9 +116,7 @@ def train(
     say(console, _in_words(job))
     mesh = about(job.run.step.layout, settings.scale)
     with recorded(claimed, jax.devices()[0].device_kind, mesh) as ends:
-        if watch and is_first():
-            watch.last_words = partial(failed, claimed.folder)
-        with ended_with_others(watch):
+        with ended_with_others(watch, claimed.folder):
             best, signal = _train(job, claimed, console)
         if not is_first():
             return Outcome(claimed.folder, None, signal)

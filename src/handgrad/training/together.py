@@ -3,15 +3,16 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import jax
 from filelock import FileLock
 
-from handgrad.scale.processes import FirstFailed, from_first
+from handgrad.scale.processes import FirstFailed, from_first, is_first
 from handgrad.scale.watch import GRACE, Watch
 from handgrad.training.errors import TrainingError
-from handgrad.training.records.folder import LOCK, Claim
+from handgrad.training.records.folder import LOCK, Claim, failed
 
 
 def claimed_by_first(claims: Callable[[], Claim]) -> Claim:
@@ -40,13 +41,17 @@ def claimed_by_first(claims: Callable[[], Claim]) -> Claim:
 
 
 @contextmanager
-def ended_with_others(watch: Watch | None) -> Iterator[None]:
-    """What fails because another process is gone is told as that.
+def ended_with_others(watch: Watch | None, folder: Path) -> Iterator[None]:
+    """What fails because another process is gone is told as that, in the status of the
+    folder too.
 
     Raises:
       TrainingError: where the watch, which is given time to end this process, knows
         nothing, as of a machine that has vanished.
     """
+    before = watch and watch.last_words
+    if watch and is_first():
+        watch.last_words = partial(failed, folder)
     try:
         yield
     except (jax.errors.JaxRuntimeError, TimeoutError) as error:
@@ -57,3 +62,6 @@ def ended_with_others(watch: Watch | None) -> Iterator[None]:
             "`processes` must all live, but one does not answer: "
             f"{f'{error}'.partition(chr(10))[0]}"
         ) from error
+    finally:
+        if watch and before:
+            watch.last_words = before

@@ -95,3 +95,38 @@ def test_a_memory_map_gives_what_a_device_takes(
     (block,) = stream(part, 0, 1, 0, 15, 1)
     assert block.x.dtype == np.dtype(native)
     np.testing.assert_array_equal(block.x[0], values[2 * block.y[0]])
+
+
+class Watched:
+    """An array that remembers which of its rows were read."""
+
+    def __init__(self, array: np.ndarray) -> None:
+        self.array, self.read = array, list[int]()
+        self.shape, self.dtype = array.shape, array.dtype
+
+    def __getitem__(self, rows: np.ndarray) -> np.ndarray:
+        self.read += rows.tolist()
+        return self.array[rows]
+
+
+@pytest.mark.parametrize("first", [0, 3])
+def test_of_a_share_the_features_alone_are_read_that_it_needs(
+    monkeypatch: pytest.MonkeyPatch, first: int
+) -> None:
+    """By three processes in turn; labels and presence are those of all. Windows of 16
+    rows, whose ends are none of a minibatch of 6."""
+    monkeypatch.setattr(streaming, "RUN", 32)
+    monkeypatch.setattr(streaming, "WINDOW", 128)
+    part = numbered(50)
+    (whole,) = stream(part, 1, 2, first, 6, 9)
+    read = []
+    for own in np.array([[0, 1], [2, 3], [4, 5]]):
+        x = Watched(part.x)
+        (share,) = stream(part._replace(x=x), 1, 2, first, 6, 9, own)
+        np.testing.assert_array_equal(share.x, whole.x[:, own])
+        np.testing.assert_array_equal(share.y, whole.y)
+        np.testing.assert_array_equal(share.present, whole.present)
+        there = share.x[share.present[:, own] > 0][:, 0]
+        assert set(there.astype(int)) <= set(x.read)
+        read += x.read
+    assert len(read) == len(set(read)) <= 50

@@ -66,16 +66,21 @@ def trained(settings: Settings, scale: Scale, data: Dataset) -> list[Progress]:
     return [each for each in fit(run, programs, state, epochs=epochs) if each.record]
 
 
-def assert_alike(found: list[Progress], wanted: list[Progress], rtol: float) -> None:
+def assert_alike(
+    found: list[Progress], wanted: list[Progress], rtol: float, atol: float = 2e-6
+) -> None:
     """The records and the parameters that are scored."""
     assert len(found) == len(wanted) > 0
     for one, other in zip(found, wanted, strict=True):
         assert one.record is not None
         assert other.record is not None
-        ours, theirs = one.record.__dict__, other.record.__dict__
-        chex.assert_trees_all_close(ours, theirs, rtol=rtol, atol=1e-6)
+        ours, theirs = (dict(vars(each.record)) for each in (one, other))
+        if rtol > 1e-3:  # two classes may be as likely to rounding
+            for name in ("train_accuracy", "validation_accuracy"):
+                assert abs(ours.pop(name) - theirs.pop(name)) < 0.2
+        chex.assert_trees_all_close(ours, theirs, rtol=rtol, atol=atol)
         params = jax.tree.map(np.asarray, (one.params, other.params))
-        chex.assert_trees_all_close(*params, rtol=rtol, atol=2e-6)
+        chex.assert_trees_all_close(*params, rtol=rtol, atol=atol)
 
 
 def test_all_meshes_train_as_one_device_does(
@@ -86,32 +91,33 @@ def test_all_meshes_train_as_one_device_does(
         assert_alike(trained(everything, scale, weighted), plain, rtol=1e-5)
 
 
-OTHERS: dict[str, dict[str, dict[str, Any]]] = {
-    "clipped samples in bfloat16": {
-        "optimizer": {"clip_samples": 0.3, "accumulate": 2},
-        "model": {"dtype": "bfloat16"},
-    },
-    "a line search": {
-        "optimizer": {"name": "lbfgs", "learning_rate": 1.0, "weight_decay": 0.01}
-    },
+OTHERS: dict[str, tuple[dict[str, dict[str, Any]], float]] = {
+    # Its own rounding, 2^-8, of products of other shapes.
+    "bfloat16": ({"model": {"dtype": "bfloat16"}}, 2**-8),
+    # It turns the rounding of the loss into that of its step.
+    "a line search": (
+        {"optimizer": {"name": "lbfgs", "learning_rate": 1.0, "weight_decay": 0.01}},
+        1e-4,
+    ),
 }
+"""Settings, and how far rounding may take the losses, relatively."""
 
 
-@pytest.mark.parametrize("tables", OTHERS.values(), ids=OTHERS)
+@pytest.mark.parametrize(("tables", "rtol"), OTHERS.values(), ids=OTHERS)
 def test_whatever_the_settings_are(
-    small: Settings, data: Dataset, tables: dict[str, dict[str, Any]]
+    small: Settings, data: Dataset, tables: dict[str, dict[str, Any]], rtol: float
 ) -> None:
     settings = changed(small, **tables)
     plain = trained(settings, ONE, data)
-    # A line search turns rounding of the loss into that of its step.
-    rtol = 1e-4 if settings.optimizer.name == "lbfgs" else 1e-5
-    assert_alike(trained(settings, MIXED, data), plain, rtol)
+    assert_alike(trained(settings, MIXED, data), plain, rtol, atol=rtol / 10)
 
 
 def test_a_stream_is_split_as_well(small: Settings, data: Dataset) -> None:
+    """With samples that are clipped, and two minibatches for an update."""
+    settings = changed(small, optimizer={"clip_samples": 0.3, "accumulate": 2})
     streamed = data._replace(streamed=True)
-    plain = trained(small, ONE, streamed)
-    assert_alike(trained(small, MIXED, streamed), plain, rtol=1e-5)
+    plain = trained(settings, ONE, streamed)
+    assert_alike(trained(settings, MIXED, streamed), plain, rtol=1e-5)
 
 
 def test_parts_of_the_state_lie_where_they_are_said_to(
