@@ -88,7 +88,7 @@ def check_rules(
       >>> cube.defvjp(lambda x: (cube(x), x), lambda x, u: (2 * x**2 * u,))
       >>> rules = check_rules(cube, jnp.arange(1.0, 6.0))
       >>> rules.ok, rules["vjp"].cause, rules["jvp"].verdict
-      (False, 'unknown', 'not offered')
+      (False, 'scale', 'not offered')
     """
     plain = plain_of(function, primals)
     subject = _subject(function, plain, reference, primals, key)
