@@ -278,7 +278,7 @@ def _retyped_program(inner: Any) -> Any:
 
 
 def _scan(params: Any, operands: list[Any], rounding: Rounding) -> list[Any]:
-    fixed, carried = params["num_consts"], params["num_carry"]
+    fixed, carried = _consts_and_carry(params)
     consts, rest = operands[:fixed], operands[fixed:]
 
     def body(state: Any, x: Any) -> Any:
@@ -292,6 +292,14 @@ def _scan(params: Any, operands: list[Any], rounding: Rounding) -> list[Any]:
         body, state, rest[carried:], params["length"], params["reverse"]
     )
     return [*carry, *stacked]
+
+
+def _consts_and_carry(params: Any) -> tuple[int, int]:
+    """How many operands of a scan are held constant, and how many are carried."""
+    if "num_consts" in params:
+        return params["num_consts"], params["num_carry"]
+    consts, carry, _ = params["ft_in"].unpack()  # jax 0.12
+    return len(consts), len(carry)
 
 
 def _while(params: Any, operands: list[Any], rounding: Rounding) -> list[Any]:
