@@ -69,6 +69,8 @@ def test_slow_epochs_are_all_said() -> None:
 def test_rate_and_time_left() -> None:
     *_, line = lines(4, seconds=60.0)[:3]
     assert line.endswith("0.167 steps/s, 1 min 00 s left")
+    *_, line = lines(4, seconds=0.003)
+    assert line.endswith(" 3,333 steps/s, 0 s left")
 
 
 def test_the_middle_of_an_epoch_is_said_after_a_pause() -> None:

@@ -108,7 +108,8 @@ class _Pace:
             return ""
         rate = (steps - before) / (now - began)
         left = in_words(max(0, self.total - steps) / rate)
-        return f"{rate:,.3g} steps/s, {left} left"
+        digits = ",.0f" if rate >= 100 else ".3g"  # of which 1e+03 would be three
+        return f"{rate:{digits}} steps/s, {left} left"
 
 
 @contextmanager
