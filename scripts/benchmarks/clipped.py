@@ -93,7 +93,7 @@ def jobs() -> dict[str, Job]:
     found = {HAND: clipped(by_hand), RIVAL: clipped(by_perturbation)}
     if importlib.util.find_spec("jax_privacy") is None:
         return found
-    from jax_privacy import clipped_grad
+    from jax_privacy import clipped_grad  # pyright: ignore[reportMissingImports]
 
     for name, size in (("jax_privacy", None), ("jax_privacy, by 16", MICROBATCH)):
         found[name] = clipped_grad(

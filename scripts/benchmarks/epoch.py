@@ -293,7 +293,7 @@ def jax_ways() -> dict[str, Work]:
 
 def torch() -> dict[str, Work]:
     """The loop of PyTorch's tutorials, with the fused Adam."""
-    import torch
+    import torch  # pyright: ignore[reportMissingImports]
     from step_torch import network_of
 
     x, y = map(torch.from_numpy, data())

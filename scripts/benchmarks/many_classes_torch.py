@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import torch
+import torch  # pyright: ignore[reportMissingImports]
 
 
 def main() -> None:

@@ -6,9 +6,9 @@ python scripts/benchmarks/step_torch.py 128 784 800 10
 import sys
 from collections.abc import Callable
 
-import torch
+import torch  # pyright: ignore[reportMissingImports]
 from common import Work, serve
-from torch import nn
+from torch import nn  # pyright: ignore[reportMissingImports]
 
 
 def main() -> None:
