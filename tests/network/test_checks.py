@@ -24,10 +24,10 @@ from handgrad import (
 from handgrad.network.checks import (
     check_deltas,
     check_inputs,
-    check_number,
     check_targets,
     check_weights,
 )
+from handgrad.network.numbers import check_number
 
 
 def params() -> tuple[Layer, ...]:

@@ -15,7 +15,7 @@ from jax.extend.core import jaxprs_in_params
 
 import handgrad as hg
 from handgrad.byproducts import per_sample_norms
-from handgrad.network.checks import check_chunk
+from handgrad.network.numbers import check_chunk
 
 SIZES = (4, 6, 11)
 KINDS = ("labels", "soft", "smoothed")

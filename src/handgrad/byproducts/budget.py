@@ -8,7 +8,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from handgrad.network.checks import check_number
+from handgrad.network.numbers import check_number
 
 
 def privacy_spent(

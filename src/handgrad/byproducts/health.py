@@ -7,8 +7,8 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from handgrad.byproducts.pairs import unscale, wide_pairs
-from handgrad.network.checks import check_number
 from handgrad.network.mean import divide
+from handgrad.network.numbers import check_number
 from handgrad.network.types import Deltas, Trace
 
 NOWHERE, FORWARD, BACKWARD = 0, 1, 2

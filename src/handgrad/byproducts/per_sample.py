@@ -12,9 +12,9 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from handgrad.byproducts.pairs import unscale, wide_pairs
-from handgrad.network.checks import check_number
 from handgrad.network.mean import divide
 from handgrad.network.mlp import gradients
+from handgrad.network.numbers import check_number
 from handgrad.network.types import Deltas, Layer, Params, Trace
 
 

@@ -19,7 +19,7 @@ from jax.typing import ArrayLike
 
 from handgrad.byproducts.pairs import wide_pairs
 from handgrad.byproducts.per_sample import clipped_gradient
-from handgrad.network.checks import check_number, is_traced
+from handgrad.network.numbers import check_number, is_traced
 from handgrad.network.placement import placement
 from handgrad.network.types import Deltas, Params, Trace, accumulation_dtype
 

@@ -17,10 +17,8 @@ from handgrad.network.activations import (
     through_activation,
 )
 from handgrad.network.checks import (
-    check_chunk,
     check_inputs,
     check_masks,
-    check_number,
     check_params,
     check_targets,
     check_weights,
@@ -35,6 +33,7 @@ from handgrad.network.many_classes import (
 )
 from handgrad.network.mean import divide, silence
 from handgrad.network.mlp import Activations, carried, contraction, finite_forward
+from handgrad.network.numbers import check_chunk, check_number
 from handgrad.network.placement import placement
 from handgrad.network.samples import factors_of, pairs, settled
 from handgrad.network.softmax_nll import mean_loss
@@ -69,7 +68,15 @@ class Below(NamedTuple):
     mask: jax.Array | None  # r_{L-1}
 
 
-def loss_in_chunks(
+class InChunks(NamedTuple):
+    """A network whose last layer is to be walked: checked, and forward up to it."""
+
+    params: Params
+    below: Below
+    walk: Walk
+
+
+def forward_below(
     params: Params,
     x: ArrayLike,
     targets: Targets,
@@ -78,67 +85,8 @@ def loss_in_chunks(
     activation: Activations = "relu",
     weights: ArrayLike | None = None,
     masks: Masks | None = None,
-) -> jax.Array:
-    """`loss` with a ``chunk`` of the classes at a time."""
-    _, walk = _start(params, x, targets, activation, weights, masks, chunk)
-    return mean_loss(losses(walk_up(walk)), walk.weights)
-
-
-def scores_in_chunks(
-    params: Params,
-    x: ArrayLike,
-    targets: Targets,
-    *,
-    chunk: int | str,
-    activation: Activations = "relu",
-    weights: ArrayLike | None = None,
-) -> tuple[jax.Array, jax.Array]:
-    """The losses of single samples and the likeliest classes: (m,) and (m,)."""
-    _, walk = _start(params, x, targets, activation, weights, None, chunk)
-    rows = walk_up(walk, best=True)
-    return losses(rows), _predictions(rows)
-
-
-def value_and_grad_in_chunks(
-    params: Params,
-    x: ArrayLike,
-    targets: Targets,
-    *,
-    chunk: int | str,
-    activation: Activations = "relu",
-    weights: ArrayLike | None = None,
-    masks: Masks | None = None,
-    has_aux: bool = False,
-) -> tuple[jax.Array | tuple[jax.Array, PerSample], Params]:
-    """`value_and_grad` with a ``chunk`` of the classes at a time."""
-    below, walk = _start(params, x, targets, activation, weights, masks, chunk)
-    rows = walk_up(walk, best=has_aux)
-    known, factor = factors_of(*_kind(walk), walk.weights)
-    errors = walk_down(walk, rows, factor, squares=has_aux)
-    found = losses(rows)
-    value = mean_loss(found, walk.weights)
-    last = _last_gradient(walk, errors, known)
-    under = _deltas_below(params, below, known, errors)
-    grads = (last,)
-    if below.trace is not None:
-        inputs = zip(below.trace.layer_inputs, under.layers, strict=True)
-        grads = (*contraction(inputs, below.trace, under), last)
-    if not has_aux:
-        return value, grads
-    norms = _norms(walk, errors, below.trace, under)
-    return (value, PerSample(found, _predictions(rows), norms)), grads
-
-
-def _start(
-    params: Params,
-    x: ArrayLike,
-    targets: Targets,
-    activation: Activations,
-    weights: ArrayLike | None,
-    masks: Masks | None,
-    chunk: int | str,
-) -> tuple[Below, Walk]:
-    """The layers below, and the last one, checked and ready to be walked."""
+) -> InChunks:
+    """F1 and F2 of layers 1 ... L-1; arguments and errors as in `loss`."""
     check_params(params)
     x = check_inputs(params, x)
     layer = params[-1]
@@ -158,7 +106,40 @@ def _start(
     else:
         below = Below(None, None, silence(x, weights), masks[-1])
     inputs = drop(below.output, below.mask)
-    return below, Walk(inputs, layer, targets, weights, chunk)
+    return InChunks(params, below, Walk(inputs, layer, targets, weights, chunk))
+
+
+def loss_in_chunks(network: InChunks) -> jax.Array:
+    """`loss` with a chunk of the classes at a time."""
+    return mean_loss(losses(walk_up(network.walk)), network.walk.weights)
+
+
+def scores_in_chunks(network: InChunks) -> tuple[jax.Array, jax.Array]:
+    """The losses of single samples and the likeliest classes: (m,) and (m,)."""
+    rows = walk_up(network.walk, best=True)
+    return losses(rows), _predictions(rows)
+
+
+def value_and_grad_in_chunks(
+    network: InChunks, *, has_aux: bool = False
+) -> tuple[jax.Array | tuple[jax.Array, PerSample], Params]:
+    """`value_and_grad` with a chunk of the classes at a time."""
+    params, below, walk = network
+    rows = walk_up(walk, best=has_aux)
+    known, factor = factors_of(*_kind(walk), walk.weights)
+    errors = walk_down(walk, rows, factor, squares=has_aux)
+    found = losses(rows)
+    value = mean_loss(found, walk.weights)
+    last = _last_gradient(walk, errors, known)
+    under = _deltas_below(params, below, known, errors)
+    grads = (last,)
+    if below.trace is not None:
+        inputs = zip(below.trace.layer_inputs, under.layers, strict=True)
+        grads = (*contraction(inputs, below.trace, under), last)
+    if not has_aux:
+        return value, grads
+    norms = _norms(walk, errors, below.trace, under)
+    return (value, PerSample(found, _predictions(rows), norms)), grads
 
 
 def _checked(targets: Targets, classes: int, samples: int) -> jax.Array | Smoothed:

@@ -16,7 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from handgrad.network.checks import check_number, check_params, is_traced
+from handgrad.network.checks import check_params
+from handgrad.network.numbers import check_number, is_traced
 from handgrad.network.types import Masks, Params
 
 

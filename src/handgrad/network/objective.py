@@ -9,6 +9,7 @@ from handgrad.network.affine import backprop
 from handgrad.network.chunked import (
     PerSample,
     Targets,
+    forward_below,
     loss_in_chunks,
     value_and_grad_in_chunks,
 )
@@ -51,7 +52,7 @@ def loss(
       ValueError, TypeError: for shapes, dtypes, names or counts that do not fit.
     """
     if chunk is not None:
-        return loss_in_chunks(
+        network = forward_below(
             params,
             x,
             targets,
@@ -60,6 +61,7 @@ def loss(
             masks=masks,
             chunk=chunk,
         )
+        return loss_in_chunks(network)
     trace = finite_forward(
         params, x, activation=activation, masks=masks, weights=weights
     )
@@ -156,16 +158,16 @@ def value_and_grad(
     """
     if chunk is not None:
         _check_transport(transport)
-        return value_and_grad_in_chunks(
+        network = forward_below(
             params,
             x,
             targets,
             activation=activation,
             weights=weights,
             masks=masks,
-            has_aux=has_aux,
             chunk=chunk,
         )
+        return value_and_grad_in_chunks(network, has_aux=has_aux)
     trace = finite_forward(
         params, x, activation=activation, masks=masks, weights=weights
     )

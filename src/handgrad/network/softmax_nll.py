@@ -10,8 +10,9 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from handgrad.network.checks import check_number, check_targets
+from handgrad.network.checks import check_targets
 from handgrad.network.mean import per_sample, sample_scale, silence
+from handgrad.network.numbers import check_number
 from handgrad.network.placement import placement
 from handgrad.network.types import accumulation_dtype
 

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 import handgrad
-from handgrad.network.chunked import scores_in_chunks
+from handgrad.network.chunked import forward_below, scores_in_chunks
 from handgrad.network.mlp import loss_of_logits
 from handgrad.network.softmax_nll import mean_loss
 from handgrad.training.data import Scaling, scale
@@ -83,9 +83,8 @@ def _of_rows(
     """J, and the class that is predicted for each of the rows."""
     activation, chunk = objective.activation, objective.chunk
     if chunk is not None:
-        losses, predictions = scores_in_chunks(
-            params, x, y, activation=activation, chunk=chunk
-        )
+        network = forward_below(params, x, y, activation=activation, chunk=chunk)
+        losses, predictions = scores_in_chunks(network)
         return mean_loss(losses, weights), predictions
     logits = handgrad.forward(params, x, activation=activation).logits
     return loss_of_logits(logits, y, weights), jnp.argmax(logits, axis=1)
