@@ -1,7 +1,10 @@
 """What all tests share: four devices, the examples of hypothesis, and programs."""
 
+import itertools
 import os
+from collections import defaultdict
 from collections.abc import Iterator
+from typing import Any
 
 import jax
 import pytest
@@ -15,6 +18,23 @@ if jax.default_backend() != "cpu":  # whose products of float32 are those of flo
 
 settings.register_profile("handgrad", derandomize=True, deadline=None, max_examples=20)
 settings.load_profile("handgrad")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    text = "of the cases of each test, run the first and every Nth after it"
+    parser.addoption("--every", type=int, default=1, metavar="N", help=text)
+
+
+def pytest_collection_modifyitems(
+    config: pytest.Config, items: list[pytest.Item]
+) -> None:
+    every, counts = config.getoption("every"), defaultdict[str, Any](itertools.count)
+    kept, left_out = [], []
+    for item in items:
+        case = next(counts[item.nodeid.split("[")[0]])
+        (left_out if case % every else kept).append(item)
+    items[:] = kept
+    config.hook.pytest_deselected(items=left_out)
 
 
 @pytest.fixture(scope="module", autouse=True)
