@@ -20,14 +20,14 @@ ROOMS = {
 }
 PLACEMENT = {"scale/placement.py", "scale/processes.py", "scale/watch.py"}
 """All that training may import of scale, and these import the network alone."""
-BASE = {"trees", "randomness"}
+BASE = {"trees", "randomness", "exceptions"}
 FOLDERS_OF_GRADCHECK = {
     "report": set[str](),
     "reference": BASE,
     "causes": {*BASE, "reference", "check", "structure", "comparison"},
     "rules": {
         *(*BASE, "reference", "causes", "report", "check", "comparison", "points"),
-        *("directions", "gradients", "vjp", "jvp"),
+        *("directions", "positions", "gradients", "vjp", "jvp"),
     },
     "search": {*BASE, "reference", "report", "check", "points"},
 }

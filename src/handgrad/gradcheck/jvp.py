@@ -29,11 +29,12 @@ from handgrad.gradcheck.directions import (
     sized,
     zero_tangent,
 )
+from handgrad.gradcheck.exceptions import first_line
 from handgrad.gradcheck.gradients import check_gradients
 from handgrad.gradcheck.points import prepare
+from handgrad.gradcheck.positions import fixed_of, others, put
 from handgrad.gradcheck.reference.dtypes import unit_of
 from handgrad.gradcheck.reference.float64 import Point
-from handgrad.gradcheck.reference.truth import first_line
 from handgrad.gradcheck.report.report import Report
 from handgrad.gradcheck.report.results import Leaf
 from handgrad.gradcheck.trees import Split, Tree, dtype_of, is_floating, split
@@ -51,7 +52,7 @@ def check_jvp(
     function: Callable[..., Any],
     jvp: Rule,
     *primals: Any,
-    nondiff_argnums: Sequence[int] = (),
+    nondiff_argnums: int | Sequence[int] = (),
     key: jax.Array | None = None,
     **options: Any,
 ) -> Report:
@@ -77,7 +78,7 @@ def check_jvp(
 
     Raises:
       TypeError: if the rule returns no pair, or an output of another form.
-      ValueError: if no argument has a tangent.
+      ValueError: if no argument has a tangent, or for a position without a primal.
 
     Example:
       >>> import jax.numpy as jnp
@@ -88,8 +89,8 @@ def check_jvp(
       >>> [(leaf.path, leaf.cause) for leaf in report.leaves]
       [('value', None), ('along [0]', 'sign')]
     """
-    fixed = tuple(sorted(i % len(primals) for i in nondiff_argnums))
-    moving = tuple(i for i in range(len(primals)) if i not in fixed)
+    fixed = fixed_of(nondiff_argnums, len(primals))
+    moving = others(fixed, len(primals))
     given = tuple(primals[i] for i in moving)
     if not any(is_floating(leaf) for leaf in jax.tree.leaves(given)):
         raise ValueError(
@@ -192,16 +193,6 @@ def as_tangents(given: tuple[Any, ...], tangent: Sequence[Any]) -> tuple[Any, ..
     for i, v in zip(taken.floating, tangent, strict=True):
         leaves[i] = v
     return jax.tree.unflatten(taken.structure, leaves)
-
-
-def put(
-    primals: Sequence[Any], moving: Sequence[int], moved: Sequence[Any]
-) -> list[Any]:
-    """The primals, of which those that move are replaced."""
-    merged = list(primals)
-    for i, value in zip(moving, moved, strict=True):
-        merged[i] = value
-    return merged
 
 
 def _of_values(

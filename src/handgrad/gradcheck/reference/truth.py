@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from handgrad.gradcheck.exceptions import first_line
 from handgrad.gradcheck.reference.dtypes import unit_of
 from handgrad.gradcheck.reference.float64 import (
     Evaluated,
@@ -146,12 +147,6 @@ def _reference(
 ) -> Reference:
     floors = _floors(point.split, truth, found)
     return Reference(truth, found, floors, str(truth.dtype), wide, notes)
-
-
-def first_line(error: Exception) -> str:
-    """What an exception is, and how it begins."""
-    first = str(error).strip().splitlines()[:1]
-    return f"{type(error).__name__}: {''.join(first)[:120]}"
 
 
 def _truth(point: Point, found: list[Evaluated]) -> tuple[Evaluated, list[str]]:

@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from handgrad.gradcheck.jvp import put
+from handgrad.gradcheck.positions import put
 from handgrad.gradcheck.rules.agreement import Findings, agree
 from handgrad.gradcheck.rules.measure import Jobs, measured, measuring, run
 from handgrad.gradcheck.rules.subject import Function, Leaves, Subject, versions

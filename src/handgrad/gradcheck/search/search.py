@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 
 from handgrad.gradcheck.check import Check
+from handgrad.gradcheck.exceptions import first_line
 from handgrad.gradcheck.points import check_point
 from handgrad.gradcheck.reference.float64 import Point
 from handgrad.gradcheck.report.report import Report
@@ -150,8 +151,7 @@ class _Trials:
         try:
             report = check_point(Check(point, self.gradient))
         except Exception as error:  # whatever the gradient may raise
-            first = (str(error).strip().splitlines() or [""])[0]
-            return "failed", None, f"{type(error).__name__}: {first[:200]}"
+            return "failed", None, first_line(error)
         return _verdict(report), report, ""
 
     def failure(self, case: Case) -> Failure:
