@@ -20,6 +20,7 @@ import jax.numpy as jnp
 from handgrad.gradcheck.check import Check
 from handgrad.gradcheck.exceptions import first_line
 from handgrad.gradcheck.points import check_point
+from handgrad.gradcheck.reference.audit import VALUE
 from handgrad.gradcheck.reference.float64 import Point
 from handgrad.gradcheck.report.report import Report
 from handgrad.gradcheck.search.draw import Case, Draw, replayed
@@ -166,7 +167,7 @@ CONVENTIONS = ("kink", "convention")
 
 def _verdict(report: Report) -> str:
     wrong = [leaf for leaf in report.wrong if leaf.cause not in CONVENTIONS]
-    value = any(fault.startswith("the value that came") for fault in report.faults)
+    value = any(fault.startswith(VALUE) for fault in report.faults)
     if wrong or value:
         return "failed"
     return "passed" if report.ok else "untested"
