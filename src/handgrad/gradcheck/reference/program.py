@@ -14,13 +14,9 @@ import numpy as np
 from jax.extend import core
 
 from handgrad.gradcheck.randomness import stream
-from handgrad.gradcheck.reference.arithmetic import (
-    CALLS,
-    STAGGER,
-    Rounding,
-    inner_program,
-    run,
-)
+from handgrad.gradcheck.reference.arithmetic.moves import STAGGER, Rounding
+from handgrad.gradcheck.reference.arithmetic.run import run
+from handgrad.gradcheck.reference.arithmetic.structures import CALLS, inner_program
 from handgrad.gradcheck.reference.devices import float64, wide_array
 from handgrad.gradcheck.reference.dtypes import is_inexact
 from handgrad.gradcheck.trees import to_numpy
