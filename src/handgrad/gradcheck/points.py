@@ -19,8 +19,8 @@ from handgrad.gradcheck.reference.audit import (
     audit_value,
 )
 from handgrad.gradcheck.reference.float64 import Point
+from handgrad.gradcheck.reference.norms import projection, rms
 from handgrad.gradcheck.reference.slope import Line, line_at
-from handgrad.gradcheck.reference.tolerance import projection, rms
 from handgrad.gradcheck.reference.truth import Reference, reference_at
 from handgrad.gradcheck.report.report import Report
 from handgrad.gradcheck.report.results import Leaf

@@ -14,8 +14,8 @@ import numpy as np
 from handgrad.gradcheck.randomness import normal, stream
 from handgrad.gradcheck.reference.dtypes import unit_of
 from handgrad.gradcheck.reference.float64 import Point
+from handgrad.gradcheck.reference.norms import finite, rms
 from handgrad.gradcheck.reference.slope import MARGIN, Line
-from handgrad.gradcheck.reference.tolerance import finite, rms
 from handgrad.gradcheck.reference.truth import Reference
 from handgrad.gradcheck.trees import Split
 

@@ -29,9 +29,10 @@ from handgrad.gradcheck.reference.float64 import (
     like,
     widen,
 )
+from handgrad.gradcheck.reference.norms import largest
 from handgrad.gradcheck.reference.program import dtypes
 from handgrad.gradcheck.reference.rounding import noise_of_loss
-from handgrad.gradcheck.reference.tolerance import SHARED, largest
+from handgrad.gradcheck.reference.tolerance import SHARED
 from handgrad.gradcheck.reference.truth import Reference
 from handgrad.gradcheck.trees import to_numpy
 

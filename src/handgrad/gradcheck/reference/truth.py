@@ -15,6 +15,7 @@ from handgrad.gradcheck.reference.float64 import (
     float64,
     undifferentiated,
 )
+from handgrad.gradcheck.reference.norms import finite, rms
 from handgrad.gradcheck.reference.rounding import (
     casts_down,
     draws,
@@ -22,14 +23,7 @@ from handgrad.gradcheck.reference.rounding import (
     probes,
     probes_by_steps,
 )
-from handgrad.gradcheck.reference.tolerance import (
-    Floor,
-    Losses,
-    finite,
-    floor_of,
-    rms,
-    typical,
-)
+from handgrad.gradcheck.reference.tolerance import Floor, Losses, floor_of, typical
 from handgrad.gradcheck.trees import Split, dtype_of, to_numpy
 
 CHANGED = 0.01

@@ -14,8 +14,9 @@ import jax.numpy as jnp
 from handgrad.gradcheck.positions import put
 from handgrad.gradcheck.rules.agreement import Findings, agree
 from handgrad.gradcheck.rules.measure import Jobs, measured, measuring, run
-from handgrad.gradcheck.rules.subject import Function, Leaves, Subject, versions
+from handgrad.gradcheck.rules.subject import Function, Leaves, Subject
 from handgrad.gradcheck.rules.table import Row
+from handgrad.gradcheck.rules.versions import versions
 
 Modes = Sequence[str]
 
