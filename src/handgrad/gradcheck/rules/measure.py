@@ -63,8 +63,11 @@ def on_copies(function: Function) -> Function:
     return lambda *primals: function(*fresh(primals))
 
 
-Jobs = dict[str, tuple[Callable[..., Any], tuple[Any, ...]]]
-"""What there is to do, by name: a function and its arguments."""
+Job = tuple[Callable[..., Any], tuple[Any, ...]]
+"""What there is to do: a function and its arguments."""
+
+Jobs = dict[str, Job]
+"""Jobs by name."""
 
 
 def run(jobs: Jobs) -> dict[str, Any]:
