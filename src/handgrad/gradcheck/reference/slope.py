@@ -136,7 +136,7 @@ def line_at(point: Point, reference: Reference) -> Line:
         return Line(_wide_by_steps(point), truth, theta, 0.0)
 
     def objective(values: Sequence[np.ndarray]) -> float:
-        return float(traced.in_float64(values)[0])
+        return float(traced.in_float64(values, None, traced.unmoved)[0])
 
     return Line(objective, truth, theta, lost, _constants(point))
 

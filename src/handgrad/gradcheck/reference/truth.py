@@ -103,12 +103,10 @@ _NARROW = (
 
 def _compiled(point: Point) -> tuple[Evaluated, list[Evaluated]]:
     """The truth, and what T1 or T1' compare with it."""
-    truth, here = differentiate_wide(point), differentiate(point)
     # mutants: nothing is wider
-    if all(unit_of(dtype_of(x)) <= _FINEST for x in point.split.values):
-        found = [here, *draws(point)]
-    else:
-        found = [here, *probes(point)]
+    finest = all(unit_of(dtype_of(x)) <= _FINEST for x in point.split.values)
+    truth, here = differentiate_wide(point, drawn=finest), differentiate(point)
+    found = [here, *(draws(point) if finest else probes(point))]
     if casts_down(point):
         found += draws_of_own_dtypes(point)
     return truth, found

@@ -36,7 +36,7 @@ class Subject:
       primals: all arguments.
       moving: the positions that are differentiated.
       mapped: the positions that `jax.vmap` can map.
-      rules: which rules the function carries: "vjp", "jvp".
+      rules: what carries its rules, as in `plain.Plain`.
       own: whether the function is its own reference.
       key: a PRNG key for the directions, or None.
     """
