@@ -126,6 +126,19 @@ def test_function_without_forward_mode_is_compared_with_its_differences(
     assert any("differences of the function" in note for note in report.notes)
 
 
+@pytest.mark.parametrize("nondiff_argnums", [1, -1, (1,), [-1]])
+def test_positions_are_those_of_check_vjp(nondiff_argnums: Any) -> None:
+    def rule(n: int, primals: Any, tangents: Any) -> Any:
+        (x,), (dx,) = primals, tangents
+        return x**n, n * x ** (n - 1) * dx
+
+    report = check_jvp(lambda x, n: x**n, rule, X, 3, nondiff_argnums=nondiff_argnums)
+    assert report.ok, str(report)
+    assert [leaf.path for leaf in report.leaves] == ["value", "along [0]"]
+    with pytest.raises(ValueError, match="`nondiff_argnums` must lie in the 2 primals"):
+        check_jvp(lambda x, n: x**n, rule, X, 3, nondiff_argnums=2)
+
+
 def test_errors_say_what_to_do() -> None:
     with pytest.raises(TypeError, match=r"^`jvp` must return a pair"):
         check_jvp(jnp.sin, lambda p, t: jnp.sin(p[0]), X)

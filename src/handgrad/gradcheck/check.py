@@ -9,7 +9,7 @@ import numpy as np
 
 from handgrad.gradcheck.randomness import normal, seeds_of, stream
 from handgrad.gradcheck.reference.float64 import Point, like
-from handgrad.gradcheck.reference.tolerance import finite, rms
+from handgrad.gradcheck.reference.norms import finite, rms
 from handgrad.gradcheck.trees import to_numpy
 
 MOVE = 0.1

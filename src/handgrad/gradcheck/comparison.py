@@ -7,15 +7,8 @@ import numpy as np
 
 from handgrad.gradcheck.reference.dtypes import is_inexact, unit_of
 from handgrad.gradcheck.reference.float64 import Point
-from handgrad.gradcheck.reference.tolerance import (
-    STRICT,
-    Floor,
-    finite,
-    largest,
-    projected_lines,
-    projection,
-    rms,
-)
+from handgrad.gradcheck.reference.norms import finite, largest, projection, rms
+from handgrad.gradcheck.reference.tolerance import STRICT, Floor, projected_lines
 from handgrad.gradcheck.reference.truth import Reference
 from handgrad.gradcheck.structure import Aligned
 from handgrad.gradcheck.trees import dtype_of, to_numpy

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from handgrad.gradcheck.randomness import seeds_of, stream
-from handgrad.gradcheck.reference.tolerance import largest, rms
+from handgrad.gradcheck.reference.norms import largest, rms
 from handgrad.gradcheck.trees import (
     Tree,
     dtype_of,

@@ -6,12 +6,9 @@ The rule maps a point x and a tangent v to f(x) and J v. With random u, what aut
     J2  L(u) = <u, J(x) v>    has the gradient  J(x) v
 
 so value and tangent are checked as gradients are: against float64, with the floors that
-autodiff has, and with causes. Where the function has no forward mode (a callback), its
-differences along v stand for J v, with D(h) as in A1 of `reference.slope`:
-
-    J3  J(x) v = (4 D(h/2) - D(h)) / 3,  h = u^(1/5)
- Each argument is moved alone, as far as it is large, and
-then all together, so that a small part of the tangent does not hide behind a large one.
+autodiff has, and with causes (`forward` has J v where autodiff does not). Each argument
+is moved alone, as far as it is large, and then all together, so that a small part of
+the tangent does not hide behind a large one.
 """
 
 import re
@@ -29,29 +26,24 @@ from handgrad.gradcheck.directions import (
     sized,
     zero_tangent,
 )
+from handgrad.gradcheck.exceptions import first_line
+from handgrad.gradcheck.forward import forward_of
 from handgrad.gradcheck.gradients import check_gradients
 from handgrad.gradcheck.points import prepare
-from handgrad.gradcheck.reference.dtypes import unit_of
+from handgrad.gradcheck.positions import fixed_of, others, put
 from handgrad.gradcheck.reference.float64 import Point
-from handgrad.gradcheck.reference.truth import first_line
 from handgrad.gradcheck.report.report import Report
 from handgrad.gradcheck.report.results import Leaf
-from handgrad.gradcheck.trees import Split, Tree, dtype_of, is_floating, split
+from handgrad.gradcheck.trees import Split, Tree, is_floating, split
 
 Rule = Callable[..., Any]
-
-STEP = 0.2
-"""The exponent of h in J3: its error h^4 and rounding, u / h, are then as large."""
-
-TRUNCATED = 10.0
-"""How many times h^4 the tangent of J3 may be off, relative to its size."""
 
 
 def check_jvp(
     function: Callable[..., Any],
     jvp: Rule,
     *primals: Any,
-    nondiff_argnums: Sequence[int] = (),
+    nondiff_argnums: int | Sequence[int] = (),
     key: jax.Array | None = None,
     **options: Any,
 ) -> Report:
@@ -77,7 +69,7 @@ def check_jvp(
 
     Raises:
       TypeError: if the rule returns no pair, or an output of another form.
-      ValueError: if no argument has a tangent.
+      ValueError: if no argument has a tangent, or for a position without a primal.
 
     Example:
       >>> import jax.numpy as jnp
@@ -88,8 +80,8 @@ def check_jvp(
       >>> [(leaf.path, leaf.cause) for leaf in report.leaves]
       [('value', None), ('along [0]', 'sign')]
     """
-    fixed = tuple(sorted(i % len(primals) for i in nondiff_argnums))
-    moving = tuple(i for i in range(len(primals)) if i not in fixed)
+    fixed = fixed_of(nondiff_argnums, len(primals))
+    moving = others(fixed, len(primals))
     given = tuple(primals[i] for i in moving)
     if not any(is_floating(leaf) for leaf in jax.tree.leaves(given)):
         raise ValueError(
@@ -132,42 +124,6 @@ def check_jvp(
     return _with_audit(_in_words(report), plain, given, u["value"])
 
 
-Forward = Callable[[Callable[..., Tree], Sequence[Any], Sequence[Any]], Any]
-"""function, values, tangent -> (output, tangent of the output), as `jax.jvp`."""
-
-
-def forward_of(
-    function: Callable[..., Tree], given: tuple[Any, ...]
-) -> tuple[Forward, float, list[str]]:
-    """`jax.jvp`, or J3 where it has none: the way, how far it is off, and a note."""
-    values = split(given).values
-    try:
-        jax.eval_shape(lambda v: jax.jvp(function, v, v), list(values))
-    except Exception as error:  # whatever JAX raises where there is no forward mode
-        unit = max(unit_of(dtype_of(value)) for value in values)
-        note = f"differences of the function are the reference ({first_line(error)})."
-        return differences, TRUNCATED * unit ** (4 * STEP), [note]
-    return jax.jvp, 0.0, []
-
-
-def differences(
-    function: Callable[..., Tree], values: Sequence[Any], tangent: Sequence[Any]
-) -> tuple[Tree, Tree]:
-    """J3, with a step that truncation and rounding share."""
-    step = max(unit_of(dtype_of(value)) for value in values) ** STEP
-
-    def slope(h: float) -> Tree:
-        ahead, behind = (
-            function(*(x + s * h * v for x, v in zip(values, tangent, strict=True)))
-            for s in (1, -1)
-        )
-        return jax.tree.map(lambda a, b: (a - b) / (2 * h), ahead, behind)
-
-    fine, coarse = slope(step / 2), slope(step)
-    moved = jax.tree.map(lambda f, c: (4 * f - c) / 3, fine, coarse)
-    return function(*values), moved
-
-
 def directions(
     given: tuple[Any, ...], names: Sequence[int], key: jax.Array | None
 ) -> dict[str, list[Any]]:
@@ -192,16 +148,6 @@ def as_tangents(given: tuple[Any, ...], tangent: Sequence[Any]) -> tuple[Any, ..
     for i, v in zip(taken.floating, tangent, strict=True):
         leaves[i] = v
     return jax.tree.unflatten(taken.structure, leaves)
-
-
-def put(
-    primals: Sequence[Any], moving: Sequence[int], moved: Sequence[Any]
-) -> list[Any]:
-    """The primals, of which those that move are replaced."""
-    merged = list(primals)
-    for i, value in zip(moving, moved, strict=True):
-        merged[i] = value
-    return merged
 
 
 def _of_values(

@@ -16,9 +16,10 @@ from handgrad.gradcheck.check import Check
 from handgrad.gradcheck.comparison import Comparison
 from handgrad.gradcheck.reference.audit import Audit
 from handgrad.gradcheck.reference.dtypes import unit_of
+from handgrad.gradcheck.reference.norms import rms
 from handgrad.gradcheck.reference.sides import Sides, sides_at, turns
 from handgrad.gradcheck.reference.slope import Line
-from handgrad.gradcheck.reference.tolerance import Losses, floor_of, rms
+from handgrad.gradcheck.reference.tolerance import Losses, floor_of
 from handgrad.gradcheck.report.results import Verdict
 
 MOST = 2048

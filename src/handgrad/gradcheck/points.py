@@ -11,10 +11,16 @@ from handgrad.gradcheck.causes.diagnose import diagnose
 from handgrad.gradcheck.check import Check
 from handgrad.gradcheck.comparison import Comparison, compare
 from handgrad.gradcheck.kinks import Settled, settle
-from handgrad.gradcheck.reference.audit import Audit, audit_loss, audit_value
+from handgrad.gradcheck.reference.audit import (
+    OUTPUT,
+    VALUE,
+    Audit,
+    audit_loss,
+    audit_value,
+)
 from handgrad.gradcheck.reference.float64 import Point
+from handgrad.gradcheck.reference.norms import projection, rms
 from handgrad.gradcheck.reference.slope import Line, line_at
-from handgrad.gradcheck.reference.tolerance import projection, rms
 from handgrad.gradcheck.reference.truth import Reference, reference_at
 from handgrad.gradcheck.report.report import Report
 from handgrad.gradcheck.report.results import Leaf
@@ -59,9 +65,10 @@ def examine(check: Check, basis: Basis) -> Report:
         if path not in settled.verdicts
     }
     findings, notes = diagnose(check, aligned, open_leaves, kinks=audit.kink)
+    of_value = audit_value(value, reference, OUTPUT if check.product else VALUE)
     return Report(
         _leaves(check.point.split, aligned, findings, settled),
-        (*aligned.general, *audit.faults, *audit_value(value, reference)),
+        (*aligned.general, *audit.faults, *of_value),
         (*reference.notes, *audit.notes, *settled.notes, *notes),
         reference.dtype,
         excused=audit.faults if settled.excused else (),

@@ -11,6 +11,7 @@ import numpy as np
 from handgrad.gradcheck.check import Check
 from handgrad.gradcheck.cotangents import Cotangent
 from handgrad.gradcheck.gradients import check_often, options_of
+from handgrad.gradcheck.positions import fixed_of, others, put
 from handgrad.gradcheck.randomness import seeds_of
 from handgrad.gradcheck.reference.float64 import Point
 from handgrad.gradcheck.report.report import Report
@@ -52,6 +53,7 @@ def check_vjp(
     Raises:
       TypeError: if ``bwd`` returns another number of cotangents, or ``fwd`` an output
         of another form than the function.
+      ValueError: for a position in ``nondiff_argnums`` without a primal.
 
     Example:
       >>> report = check_vjp(
@@ -62,23 +64,23 @@ def check_vjp(
       'sign'
     """
     seeds = seeds_of(key)
-    fixed = _positions(nondiff_argnums, len(primals))
-    moving = tuple(i for i in range(len(primals)) if i not in fixed)
+    fixed = fixed_of(nondiff_argnums, len(primals))
+    moving = others(fixed, len(primals))
     params = tuple(primals[i] for i in moving)
     cotangent = Cotangent.of(_output_of(function, primals))
     faults: list[str] = []
 
     def loss(params: tuple[Any, ...], u: list[Any]) -> jax.Array:
-        return cotangent.inner(u, function(*_put(primals, moving, params)))
+        return cotangent.inner(u, function(*put(primals, moving, params)))
 
     def gradient(params: tuple[Any, ...], u: list[Any]) -> tuple[Any, Any]:
-        output, residuals = fwd(*_put(primals, moving, params))
+        output, residuals = fwd(*put(primals, moving, params))
         faults.extend(cotangent.compare(output))
         cotangents = bwd(*(primals[i] for i in fixed), residuals, cotangent.match(u))
         return cotangent.inner(u, output), _full(cotangents, params)
 
     def related(params: tuple[Any, ...]) -> dict[str, Any]:
-        inputs = _put(primals, moving, params)
+        inputs = put(primals, moving, params)
         outputs = jax.tree.leaves(function(*inputs))
         found = {_named("output", i, outputs): x for i, x in enumerate(outputs)}
         inputs = jax.tree.leaves(inputs)
@@ -102,22 +104,12 @@ def _named(what: str, i: int, leaves: Sequence[Any]) -> str:
     return f"the {what}" if len(leaves) == 1 else f"{what} leaf {i}"
 
 
-def _positions(nondiff_argnums: int | Sequence[int], primals: int) -> tuple[int, ...]:
-    given = [nondiff_argnums] if isinstance(nondiff_argnums, int) else nondiff_argnums
-    if any(not -primals <= i < primals for i in given):
-        raise ValueError(
-            f"`nondiff_argnums` must lie in the {primals} primals, got "
-            f"{tuple(given)}. Pass positions from 0 to {primals - 1}."
-        )
-    return tuple(sorted({i % primals for i in given}))
-
-
 def _output_of(function: Callable[..., Any], primals: Sequence[Any]) -> Any:
     """Shapes and dtypes of the output, traced; as it comes if that cannot be."""
     arrays = [i for i, leaf in enumerate(primals) if _has_arrays(leaf)]
 
     def of_arrays(*moved: Any) -> Any:
-        return function(*_put(primals, arrays, moved))
+        return function(*put(primals, arrays, moved))
 
     try:
         return jax.eval_shape(of_arrays, *(primals[i] for i in arrays))
@@ -128,16 +120,6 @@ def _output_of(function: Callable[..., Any], primals: Sequence[Any]) -> Any:
 def _has_arrays(tree: Any) -> bool:
     leaves = jax.tree.leaves(tree)
     return bool(leaves) and all(is_array(x) or isinstance(x, float) for x in leaves)
-
-
-def _put(
-    primals: Sequence[Any], moving: Sequence[int], params: Sequence[Any]
-) -> list[Any]:
-    """The primals, of which those that move are replaced by ``params``."""
-    merged = list(primals)
-    for i, value in zip(moving, params, strict=True):
-        merged[i] = value
-    return merged
 
 
 def _full(cotangents: Any, params: tuple[Any, ...]) -> tuple[Any, ...]:

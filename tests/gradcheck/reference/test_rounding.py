@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from handgrad import check_gradients
-from handgrad.gradcheck.reference.arithmetic import to_dtype
+from handgrad.gradcheck.reference.arithmetic.moves import to_dtype
 from handgrad.gradcheck.reference.dtypes import unit_of
 from handgrad.gradcheck.reference.float64 import Point
 from handgrad.gradcheck.reference.program import trace

@@ -3,15 +3,13 @@
 import numpy as np
 import pytest
 
+from handgrad.gradcheck.reference.norms import largest, projection, rms
 from handgrad.gradcheck.reference.tolerance import (
     PROJECTED,
     SAFETY,
     SHARED,
     Losses,
     floor_of,
-    largest,
-    projection,
-    rms,
     room,
     typical,
 )

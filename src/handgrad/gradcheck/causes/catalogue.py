@@ -9,7 +9,8 @@ from handgrad.gradcheck.causes.claims import Claim, Mismatch
 from handgrad.gradcheck.check import Variant
 from handgrad.gradcheck.comparison import Comparison, ratio
 from handgrad.gradcheck.reference.float64 import Point, float64
-from handgrad.gradcheck.reference.tolerance import STRICT, rms
+from handgrad.gradcheck.reference.norms import rms
+from handgrad.gradcheck.reference.tolerance import STRICT
 from handgrad.gradcheck.structure import evaluate
 
 NEAR = 0.25

@@ -16,7 +16,7 @@ import numpy as np
 
 from handgrad.gradcheck.check import Check
 from handgrad.gradcheck.comparison import Comparison
-from handgrad.gradcheck.reference.tolerance import projection, rms
+from handgrad.gradcheck.reference.norms import projection, rms
 from handgrad.gradcheck.trees import is_array, is_differentiable, to_numpy
 
 CAUSES = {

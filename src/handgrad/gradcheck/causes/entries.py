@@ -10,7 +10,7 @@ import numpy as np
 from handgrad.gradcheck.causes.claims import CONFIRMED, Claim, Mismatch, listed
 from handgrad.gradcheck.comparison import Comparison
 from handgrad.gradcheck.randomness import stream
-from handgrad.gradcheck.reference.tolerance import rms
+from handgrad.gradcheck.reference.norms import rms
 
 DISTANT = 0.5
 """How far entries in wrong places are off, at least, relative to their size."""

@@ -18,7 +18,8 @@ from handgrad.gradcheck.causes.claims import (
     listed,
 )
 from handgrad.gradcheck.comparison import Comparison
-from handgrad.gradcheck.reference.tolerance import STRICT, largest, projection, rms
+from handgrad.gradcheck.reference.norms import largest, projection, rms
+from handgrad.gradcheck.reference.tolerance import STRICT
 from handgrad.gradcheck.trees import is_array
 
 

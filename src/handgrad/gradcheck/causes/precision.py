@@ -18,7 +18,8 @@ from handgrad.gradcheck.comparison import Comparison
 from handgrad.gradcheck.randomness import stream
 from handgrad.gradcheck.reference.devices import like
 from handgrad.gradcheck.reference.float64 import true_gradient
-from handgrad.gradcheck.reference.tolerance import line_lengths, rms
+from handgrad.gradcheck.reference.norms import rms
+from handgrad.gradcheck.reference.tolerance import line_lengths
 from handgrad.gradcheck.structure import evaluate
 from handgrad.gradcheck.trees import map_differentiable, to_numpy
 

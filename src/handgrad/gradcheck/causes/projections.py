@@ -19,7 +19,7 @@ import numpy as np
 
 from handgrad.gradcheck.causes.claims import CONFIRMED, Claim, Mismatch, explains_most
 from handgrad.gradcheck.comparison import Comparison
-from handgrad.gradcheck.reference.tolerance import finite, rms
+from handgrad.gradcheck.reference.norms import finite, rms
 
 ALL = None
 """In the place of an axis: one share for the whole leaf."""

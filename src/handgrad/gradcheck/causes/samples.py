@@ -22,7 +22,8 @@ from handgrad.gradcheck.causes.claims import Claim, Mismatch, listed
 from handgrad.gradcheck.comparison import Comparison
 from handgrad.gradcheck.randomness import stream
 from handgrad.gradcheck.reference.float64 import float64, scalar, widen
-from handgrad.gradcheck.reference.tolerance import STRICT, largest, rms
+from handgrad.gradcheck.reference.norms import largest, rms
+from handgrad.gradcheck.reference.tolerance import STRICT
 
 MOST_SAMPLES = 512
 """The largest batch that is taken apart."""

@@ -14,8 +14,8 @@ import numpy as np
 from handgrad.gradcheck.randomness import normal, stream
 from handgrad.gradcheck.reference.dtypes import unit_of
 from handgrad.gradcheck.reference.float64 import Point
+from handgrad.gradcheck.reference.norms import finite, rms
 from handgrad.gradcheck.reference.slope import MARGIN, Line
-from handgrad.gradcheck.reference.tolerance import finite, rms
 from handgrad.gradcheck.reference.truth import Reference
 from handgrad.gradcheck.trees import Split
 
@@ -121,8 +121,21 @@ def listed(paths: Sequence[str], most: int = 6) -> str:
     return ", ".join(shown) + (f" and {len(rest)} more" if rest else "")
 
 
-def audit_value(value: object, reference: Reference) -> list[str]:
-    """Is the value beside the gradient the loss, up to rounding?"""
+VALUE = "the value that came with the gradient is "
+"""How a fault begins that is one of the value beside a gradient."""
+
+OUTPUT = "`fwd` must return the output of the function: <u, output> is "
+"""The same of a vector-Jacobian product, whose value is made of the output."""
+
+
+def audit_value(value: object, reference: Reference, begins: str = VALUE) -> list[str]:
+    """Is the value beside the gradient the loss, up to rounding?
+
+    Args:
+      value: what came; None if nothing did.
+      reference: with the true value.
+      begins: how a fault is begun: `VALUE` or `OUTPUT`.
+    """
     if value is None:
         return []
     given = float(np.asarray(value).astype(np.float64))
@@ -131,4 +144,4 @@ def audit_value(value: object, reference: Reference) -> list[str]:
     lost = max(abs(probe.value - truth) for probe in reference.probes)
     if abs(given - truth) <= MARGIN * max(lost, unit * abs(truth)):
         return []
-    return [f"the value that came with the gradient is {given:.6g}, not {truth:.6g}."]
+    return [f"{begins}{given:.6g}, not {truth:.6g}."]

@@ -11,6 +11,11 @@ def is_inexact(dtype: Any) -> bool:
     return bool(jnp.issubdtype(dtype, jnp.inexact))
 
 
+def inexact(value: Any) -> bool:
+    """Whether a value, or its type, is an array of such numbers."""
+    return hasattr(value, "dtype") and is_inexact(value.dtype)
+
+
 def wide_dtype(dtype: Any) -> np.dtype:
     """float64, or complex128."""
     imaginary = jnp.issubdtype(dtype, jnp.complexfloating)

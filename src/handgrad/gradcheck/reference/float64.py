@@ -162,10 +162,17 @@ def differentiate(point: Point) -> Evaluated:
     return Evaluated.of(traced.as_written(point.split.values), traced.dtype)
 
 
-def differentiate_wide(point: Point) -> Evaluated:
-    """Autodiff of the loss in float64, whatever the dtypes of the point."""
+def differentiate_wide(point: Point, *, drawn: bool = False) -> Evaluated:
+    """Autodiff of the loss in float64, whatever the dtypes of the point.
+
+    Args:
+      point: where.
+      drawn: whether the same is run in random rounding too, so that one compiled
+        program does.
+    """
     traced = point.traced_gradient
-    results = traced.in_float64(point.split.values)
+    moves = traced.unmoved if drawn else None
+    results = traced.in_float64(point.split.values, None, moves)
     return Evaluated.of(results, coarsest(traced))
 
 

@@ -6,7 +6,6 @@ operations: the constants of a program are among its inputs.
 
 import functools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
@@ -14,19 +13,15 @@ import numpy as np
 from jax.extend import core
 
 from handgrad.gradcheck.randomness import stream
-from handgrad.gradcheck.reference.arithmetic import (
-    CALLS,
-    STAGGER,
-    Rounding,
-    inner_program,
-    run,
-)
+from handgrad.gradcheck.reference.arithmetic.moves import STAGGER, Rounding
+from handgrad.gradcheck.reference.arithmetic.run import run
 from handgrad.gradcheck.reference.devices import float64, wide_array
 from handgrad.gradcheck.reference.dtypes import is_inexact
+from handgrad.gradcheck.reference.form import Program
 from handgrad.gradcheck.trees import to_numpy
 
-KEPT = 128
-"""Compiled programs that are kept."""
+KEPT = 512
+"""Compiled programs that are kept: a call of `check_rules` takes up to a hundred."""
 
 TO_THE_LETTER = {"xla_allow_excess_precision": False}
 """A cast to a narrower dtype is made where it is written, as it is step by step."""
@@ -36,27 +31,6 @@ QUICKLY = {"xla_backend_optimization_level": 0}
 
 LARGE = 1 << 16
 """A program with a result of so many entries is worth compiling well."""
-
-
-@dataclass(frozen=True, eq=False)
-class Program:
-    """Operations, and nothing of the arrays that they are applied to.
-
-    Attributes:
-      jaxpr: the operations.
-      form: what two programs of the same operations have in common.
-      held: keeps alive what ``form`` names by its address.
-    """
-
-    jaxpr: core.Jaxpr
-    form: tuple[Any, ...]
-    held: tuple[Any, ...] = ()
-
-    def __hash__(self) -> int:
-        return hash(self.form)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Program) and self.form == other.form
 
 
 class Traced(NamedTuple):
@@ -100,11 +74,18 @@ class Traced(NamedTuple):
         """Run it in float64; in random rounding if there are ``moves`` for it."""
         given = self.consts if consts is None else consts
         wide = _in_float64(self.program)
-        moves = np.zeros(wide.entries, np.int8) if moves is None else moves
         with float64():
             inputs = [[wide_array(x) for x in part] for part in (given, values)]
-            results = wide.function(moves, *inputs)
+            if moves is None:
+                results = wide.still(*inputs)
+            else:
+                results = wide.moving(moves, *inputs)
             return [to_numpy(result) for result in results]
+
+    @property
+    def unmoved(self) -> np.ndarray:
+        """Moves of nothing: for one compiled program with and without moves."""
+        return np.zeros(entries(self.program), np.int8)
 
     def last_places(self, seed: int) -> np.ndarray:
         """Random moves in the last place of float64, for one run of `in_float64`."""
@@ -129,17 +110,17 @@ def trace(function: Callable[..., Any], values: Sequence[Any]) -> Traced:
       Exception: whatever the function raises; jax.errors.ConcretizationTypeError and
         the like if it looks at numbers.
     """
-    closed = jax.make_jaxpr(function)(list(values))
-    held: list[Any] = []
-    program = Program(closed.jaxpr, _form(closed.jaxpr, held), tuple(held))
-    return Traced(program, list(closed.consts))
+    closed: Any = jax.make_jaxpr(function)(list(values))
+    if closed.jaxpr.is_high:  # it has hijax primitives, which are expanded
+        closed = jax.jit(function).trace(list(values)).lojax.jaxpr
+    return Traced(Program.of(closed.jaxpr), list(closed.consts))
 
 
 class Wide(NamedTuple):
     """A program that is run in float64: compiled, and what it was found to hold."""
 
-    function: Callable[..., Any]
-    entries: int
+    still: Callable[..., Any]
+    moving: Callable[..., Any]
     islands: set[np.dtype]
 
 
@@ -156,12 +137,15 @@ def _as_written(program: Program) -> Callable[..., Any]:
 def _in_float64(program: Program) -> Wide:
     islands: set[np.dtype] = set()
 
-    def function(moves: Any, consts: list[Any], values: list[Any]) -> list[Any]:
+    def moving(moves: Any, consts: list[Any], values: list[Any]) -> list[Any]:
         rounding = Rounding(moves, islands=islands)
         return run(program.jaxpr, [*consts, *values], rounding)
 
-    compiled = jax.jit(function, compiler_options=_haste(program))
-    return Wide(compiled, entries(program), islands)
+    def still(consts: list[Any], values: list[Any]) -> list[Any]:
+        return moving(None, consts, values)
+
+    compiled = functools.partial(jax.jit, compiler_options=_haste(program))
+    return Wide(compiled(still), compiled(moving), islands)
 
 
 def _haste(program: Program) -> dict[str, int]:
@@ -202,49 +186,3 @@ def dtypes(program: Program) -> set[np.dtype]:
     """The floating and complex dtypes of all results in a program."""
     found = [getattr(v.aval, "dtype", None) for v in _results(program.jaxpr)]
     return {np.dtype(d) for d in found if d is not None and is_inexact(d)}
-
-
-def _form(jaxpr: core.Jaxpr, held: list[Any]) -> tuple[Any, ...]:
-    """The operations of a program, as a tuple that can be compared and hashed."""
-    numbers: dict[Any, int] = {}
-
-    def atom(x: Any) -> Any:
-        if isinstance(x, core.Literal):
-            return (str(x.aval), repr(np.asarray(x.val).tolist()))
-        return numbers.setdefault(x, len(numbers))
-
-    inputs = [(atom(v), v.aval) for v in (*jaxpr.constvars, *jaxpr.invars)]
-    equations = tuple(
-        (
-            equation.primitive,
-            tuple(atom(x) for x in equation.invars),
-            tuple((atom(v), v.aval) for v in equation.outvars),
-            _options(equation, held),
-        )
-        for equation in jaxpr.eqns
-    )
-    return (tuple(inputs), equations, tuple(atom(x) for x in jaxpr.outvars))
-
-
-def _options(equation: Any, held: list[Any]) -> Any:
-    params = equation.params
-    if equation.primitive.name in CALLS and equation.primitive.name != "jit":
-        return _comparable(inner_program(params), held)
-    return tuple((name, _comparable(params[name], held)) for name in sorted(params))
-
-
-def _comparable(value: Any, held: list[Any]) -> Any:
-    if isinstance(value, core.ClosedJaxpr):
-        held += value.consts
-        consts = tuple(id(const) for const in value.consts)
-        return (_form(value.jaxpr, held), consts)
-    if isinstance(value, core.Jaxpr):
-        return _form(value, held)
-    if isinstance(value, tuple | list):
-        return (type(value), *(_comparable(part, held) for part in value))
-    try:
-        hash(value)
-    except TypeError:
-        held.append(value)
-        return id(value)
-    return value

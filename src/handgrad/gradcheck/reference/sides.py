@@ -15,8 +15,8 @@ from typing import NamedTuple
 import numpy as np
 
 from handgrad.gradcheck.reference.dtypes import unit_of
+from handgrad.gradcheck.reference.norms import finite, largest, rms
 from handgrad.gradcheck.reference.slope import MARGIN, ROUNDINGS, Line
-from handgrad.gradcheck.reference.tolerance import finite, largest, rms
 
 STEP = 0.25
 """The exponent: a step is u^(1/4) of what is usual in a leaf, and no kink far off."""

@@ -29,9 +29,10 @@ from handgrad.gradcheck.reference.float64 import (
     like,
     widen,
 )
+from handgrad.gradcheck.reference.norms import largest
 from handgrad.gradcheck.reference.program import dtypes
 from handgrad.gradcheck.reference.rounding import noise_of_loss
-from handgrad.gradcheck.reference.tolerance import SHARED, largest
+from handgrad.gradcheck.reference.tolerance import SHARED
 from handgrad.gradcheck.reference.truth import Reference
 from handgrad.gradcheck.trees import to_numpy
 
@@ -135,7 +136,7 @@ def line_at(point: Point, reference: Reference) -> Line:
         return Line(_wide_by_steps(point), truth, theta, 0.0)
 
     def objective(values: Sequence[np.ndarray]) -> float:
-        return float(traced.in_float64(values)[0])
+        return float(traced.in_float64(values, None, traced.unmoved)[0])
 
     return Line(objective, truth, theta, lost, _constants(point))
 

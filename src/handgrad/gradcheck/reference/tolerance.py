@@ -57,6 +57,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from handgrad.gradcheck.reference.norms import largest, projection, rms
+
 SAFETY = 5.0
 """How many times autodiff's own loss is still called rounding (docs/gradcheck.md)."""
 
@@ -106,34 +108,6 @@ class Floor(NamedTuple):
             self.along_parameter + share(parameter),
             tuple(a + b for a, b in zip(self.lines, 3 * shares, strict=True)),
         )
-
-
-def rms(values: np.ndarray) -> float:
-    """Root mean square; 0 for no entries. Scaled, so that no square overflows."""
-    peak = largest(values)
-    if peak == 0 or not np.isfinite(peak):
-        return peak
-    return peak * float(np.sqrt(np.mean(np.square(np.abs(values) / peak))))
-
-
-def largest(values: np.ndarray) -> float:
-    """The largest absolute entry; 0 for no entries."""
-    return float(np.max(np.abs(values))) if values.size else 0.0
-
-
-def projection(values: np.ndarray, direction: np.ndarray) -> float | complex:
-    """<values, p> / <p, p>: the factor of p in values; 0 where p is 0."""
-    peak = largest(direction)
-    if peak == 0 or not np.isfinite(peak):
-        return 0.0
-    unit = direction.ravel() / peak
-    share = np.vdot(unit, values.ravel()) / np.vdot(unit, unit).real / peak
-    return complex(share) if np.iscomplexobj(share) else float(share)
-
-
-def finite(values: np.ndarray) -> np.ndarray:
-    """The same with 0 for NaN and infinity: a direction to project on."""
-    return np.where(np.isfinite(values), values, 0.0)
 
 
 def line_lengths(shape: tuple[int, ...]) -> list[int]:

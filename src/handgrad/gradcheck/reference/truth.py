@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from handgrad.gradcheck.exceptions import first_line
 from handgrad.gradcheck.reference.dtypes import unit_of
 from handgrad.gradcheck.reference.float64 import (
     Evaluated,
@@ -14,6 +15,7 @@ from handgrad.gradcheck.reference.float64 import (
     float64,
     undifferentiated,
 )
+from handgrad.gradcheck.reference.norms import finite, rms
 from handgrad.gradcheck.reference.rounding import (
     casts_down,
     draws,
@@ -21,14 +23,7 @@ from handgrad.gradcheck.reference.rounding import (
     probes,
     probes_by_steps,
 )
-from handgrad.gradcheck.reference.tolerance import (
-    Floor,
-    Losses,
-    finite,
-    floor_of,
-    rms,
-    typical,
-)
+from handgrad.gradcheck.reference.tolerance import Floor, Losses, floor_of, typical
 from handgrad.gradcheck.trees import Split, dtype_of, to_numpy
 
 CHANGED = 0.01
@@ -108,12 +103,10 @@ _NARROW = (
 
 def _compiled(point: Point) -> tuple[Evaluated, list[Evaluated]]:
     """The truth, and what T1 or T1' compare with it."""
-    truth, here = differentiate_wide(point), differentiate(point)
     # mutants: nothing is wider
-    if all(unit_of(dtype_of(x)) <= _FINEST for x in point.split.values):
-        found = [here, *draws(point)]
-    else:
-        found = [here, *probes(point)]
+    finest = all(unit_of(dtype_of(x)) <= _FINEST for x in point.split.values)
+    truth, here = differentiate_wide(point, drawn=finest), differentiate(point)
+    found = [here, *(draws(point) if finest else probes(point))]
     if casts_down(point):
         found += draws_of_own_dtypes(point)
     return truth, found
@@ -146,12 +139,6 @@ def _reference(
 ) -> Reference:
     floors = _floors(point.split, truth, found)
     return Reference(truth, found, floors, str(truth.dtype), wide, notes)
-
-
-def first_line(error: Exception) -> str:
-    """What an exception is, and how it begins."""
-    first = str(error).strip().splitlines()[:1]
-    return f"{type(error).__name__}: {''.join(first)[:120]}"
 
 
 def _truth(point: Point, found: list[Evaluated]) -> tuple[Evaluated, list[str]]:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
 from handgrad.gradcheck.causes.claims import Mismatch
@@ -11,7 +12,9 @@ from handgrad.gradcheck.causes.diagnose import STAGES, explain
 from handgrad.gradcheck.causes.entries import where_wrong
 from handgrad.gradcheck.check import Check
 from handgrad.gradcheck.comparison import Comparison
-from handgrad.gradcheck.rules.subject import Subject, widened_floor
+from handgrad.gradcheck.reference.norms import finite, largest, rms
+from handgrad.gradcheck.reference.tolerance import Floor
+from handgrad.gradcheck.rules.subject import Subject
 from handgrad.gradcheck.rules.table import Row
 from handgrad.gradcheck.trees import dtype_of, to_numpy
 
@@ -20,6 +23,9 @@ Measured = Mapping[str, Sequence[Any]]
 
 FLOORS = {"value in vjp": "value", "value in jvp": "value"}
 """The kinds that have the floor of another."""
+
+UNKNOWN_FLOOR = 256.0
+"""Unit roundoffs that two evaluations may differ by where no floor was measured."""
 
 
 @dataclass
@@ -88,10 +94,29 @@ def _comparison(path: str, expected: Any, got: Any, known: Any) -> Comparison:
         both = ~np.isfinite(truth) & ~np.isfinite(candidate)
         alike = both & ((truth == candidate) | (np.isnan(truth) & np.isnan(candidate)))
         truth, candidate = (np.where(alike, 0.0, a) for a in (truth, candidate))
-    finite = np.where(np.isfinite(truth), truth, 0.0)
     dtype = dtype_of(expected)
-    room = widened_floor(floor, at_point, finite, dtype)
+    room = _widened(floor, at_point, finite(truth), dtype)
     return Comparison(path, np.zeros_like(truth), candidate, truth, room, dtype)
+
+
+def _widened(
+    floor: Floor | None, truth: np.ndarray, expected: np.ndarray, dtype: np.dtype
+) -> Floor:
+    """The floor between two evaluations of a leaf, each of which may be off by one.
+
+    Args:
+      floor: of the leaf at the point; None if it is not known.
+      truth: the leaf at the point.
+      expected: the leaf that is compared, which may be larger, or a stack of such.
+      dtype: in which it is computed.
+    """
+    size, peak = rms(expected), largest(expected)
+    if floor is None:
+        unit = UNKNOWN_FLOOR * float(jnp.finfo(dtype).eps)
+        return Floor(unit * size, unit * peak, np.inf, np.inf)
+    times = 2 * max(1.0, size / rms(truth) if rms(truth) > 0 else 1.0)
+    more = 2 * max(1.0, peak / largest(truth) if largest(truth) > 0 else 1.0)
+    return Floor(floor.rms * times, floor.worst * more, np.inf, np.inf)
 
 
 def _explain(

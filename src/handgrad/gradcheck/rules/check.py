@@ -42,8 +42,9 @@ def check_rules(
 ) -> Rules:
     """Check every rule of a function: derivatives, and how they bear transformations.
 
-    Any function will do: a `jax.custom_vjp` or `custom_jvp`, a function that calls one,
-    a primitive, or a Pallas kernel or a callback beside a plain ``reference``.
+    Any function will do: a `jax.custom_vjp` or `custom_jvp`, a primitive of
+    `jax.experimental.hijax`, a function that calls one, any other primitive, or a
+    Pallas kernel or a callback beside a plain ``reference``.
 
     The rows of the table:
 
@@ -70,8 +71,8 @@ def check_rules(
       primals: the arguments, at which nothing is special: neither zeros nor ties.
         What is no floating array is held fixed.
       reference: the same function without rules. Default: the plain function inside
-        the rule. A function without a rule is compared with autodiff of itself, and
-        that with finite differences.
+        the rule, or what a hijax primitive expands to. A function without a rule is
+        compared with autodiff of itself, and that with finite differences.
       key: a PRNG key for the directions; default 0.
 
     Returns:
@@ -213,6 +214,6 @@ def _reference_in_words(plain: Plain, reference: Function | None) -> str:
     if reference is not None:
         return f"{name_of_function(reference)}, in float64"
     if plain.rules:
-        rules = " and ".join(f"custom_{rule}" for rule in sorted(plain.rules))
+        rules = " and ".join(sorted(plain.rules))
         return f"the plain function inside the {rules}, in float64"
     return "autodiff of the function itself in float64, and finite differences"

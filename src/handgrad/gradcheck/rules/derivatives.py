@@ -11,8 +11,9 @@ import jax.numpy as jnp
 from handgrad.gradcheck.check import Check
 from handgrad.gradcheck.directions import generator, inner, normal
 from handgrad.gradcheck.gradients import check_gradients
-from handgrad.gradcheck.jvp import check_jvp, put
+from handgrad.gradcheck.jvp import check_jvp
 from handgrad.gradcheck.points import examine
+from handgrad.gradcheck.positions import others, put
 from handgrad.gradcheck.report.report import Report
 from handgrad.gradcheck.rules.agreement import Findings
 from handgrad.gradcheck.rules.measure import whole
@@ -142,7 +143,7 @@ def _positions(report: Report, moving: tuple[int, ...]) -> Report:
 
 
 def _fixed(subject: Subject) -> dict[str, Any]:
-    fixed = [i for i in range(len(subject.primals)) if i not in subject.moving]
+    fixed = others(subject.moving, len(subject.primals))
     return {"nondiff_argnums": fixed, "key": subject.key}
 
 

@@ -1,7 +1,8 @@
 """What a function gives at a point, in every mode it offers; compiled where it can be.
 
-`jax.jit` compiles the whole of it at once, which is far quicker than operation by
-operation. A function that cannot be traced is run as it is.
+The whole of it is compiled at once, which is far quicker than operation by operation,
+and what was compiled serves the next call with the same operations (`program`). A
+function that cannot be traced is run as it is.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,6 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from handgrad.gradcheck.reference.program import trace
 from handgrad.gradcheck.rules.subject import Function, Leaves, Subject, fresh
 
 Measured = dict[str, Leaves]
@@ -61,22 +63,34 @@ def on_copies(function: Function) -> Function:
     return lambda *primals: function(*fresh(primals))
 
 
-Jobs = dict[str, tuple[Callable[..., Any], tuple[Any, ...]]]
-"""What there is to do, by name: a function and its arguments."""
+Job = tuple[Callable[..., Any], tuple[Any, ...]]
+"""What there is to do: a function and its arguments."""
+
+Jobs = dict[str, Job]
+"""Jobs by name."""
 
 
 def run(jobs: Jobs) -> dict[str, Any]:
-    """Everything as one compiled program, if it can be."""
+    """Everything as one compiled program, if it can be; kept for the next call."""
+    leaves, structure = jax.tree.flatten(
+        {name: given for name, (_, given) in jobs.items()}
+    )
+    found: list[Any] = []
 
-    def program(args: dict[str, Any]) -> dict[str, Any]:
-        return {name: work(*args[name]) for name, (work, _) in jobs.items()}
+    def program(leaves: Leaves) -> Leaves:
+        args = jax.tree.unflatten(structure, leaves)
+        results = {name: work(*args[name]) for name, (work, _) in jobs.items()}
+        flat, form = jax.tree.flatten(results)
+        found[:] = [form]
+        return flat
 
-    args = {name: given for name, (_, given) in jobs.items()}
     try:
-        traced = jax.jit(program).trace(args)
+        traced = trace(program, leaves)
     except Exception:  # it is run as it is, and raises there what it has to raise
-        return program(fresh(args))
-    return traced.lower().compile()(args)
+        results = program(fresh(leaves))
+    else:
+        results = traced.arrays(leaves)
+    return jax.tree.unflatten(found[0], results)
 
 
 def modes_of(subject: Subject) -> list[str]:

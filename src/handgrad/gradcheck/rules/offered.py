@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import jax
 
+from handgrad.gradcheck.exceptions import first_line
 from handgrad.gradcheck.rules.plain import in_jax
 from handgrad.gradcheck.rules.subject import Subject
 from handgrad.gradcheck.rules.table import Row
@@ -41,7 +42,7 @@ def attempt(name: str, subject: Subject, work: Work, kind: str) -> Row:
     try:
         return work(subject)
     except Exception as error:  # whatever a rule of a user may raise
-        text = said(error)
+        text = first_line(error)
         none = kind == "second" and _asserted_by_jax(error)
         if none or lacks(error) or _has_none(subject, kind):
             return Row(name, "not offered", explanation=text)
@@ -65,9 +66,3 @@ def _asserted_by_jax(error: Exception) -> bool:
 def _has_none(subject: Subject, kind: str) -> bool:
     """Whether the function carries no rule that could have raised."""
     return kind != "" and not subject.rules
-
-
-def said(error: Exception) -> str:
-    """The first line of an exception."""
-    lines = str(error).strip().splitlines() or ["(no message)"]
-    return f"{type(error).__name__}: {lines[0][:200]}"

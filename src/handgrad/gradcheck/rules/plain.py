@@ -1,9 +1,10 @@
 """The plain function inside a function with rules: what its rules must agree with.
 
-A `jax.custom_vjp` or `custom_jvp` holds its plain function. A function that calls one
-somewhere inside is traced, and replayed with the plain functions in the place of the
-rules. The rules that JAX itself ships (`jax.nn.relu`) stay: they say what is meant at a
-kink. So do those inside a plain function; they can be checked on their own.
+A `jax.custom_vjp` or `custom_jvp` holds its plain function, and a hijax primitive says
+what it expands to. A function that calls one somewhere inside is traced, and replayed
+with the plain functions in the place of the rules. The rules that JAX itself ships
+(`jax.nn.relu`) stay: they say what is meant at a kink. So do those inside a plain
+function; they can be checked on their own.
 """
 
 import functools
@@ -16,8 +17,11 @@ from jax.extend import core
 
 Function = Callable[..., Any]
 
-RULES = {"custom_vjp_call": "vjp", "custom_jvp_call": "jvp"}
-"""Names of the primitives that carry a rule, and which it is."""
+RULES = {"custom_vjp_call": "custom_vjp", "custom_jvp_call": "custom_jvp"}
+"""Names of the primitives that carry a rule, and what people call it."""
+
+HIJAX = "call_hi_primitive"
+"""The primitive that runs one of `jax.experimental.hijax`."""
 
 ONCE = ("closed_call", "jit", "remat2", "checkpoint")
 """Names of the primitives that run another program once."""
@@ -30,7 +34,8 @@ class Plain(NamedTuple):
 
     Attributes:
       function: the same arguments, the same values.
-      rules: "vjp", "jvp" or both: which were taken out of it.
+      rules: what carried those that were taken out of it: "custom_vjp", "custom_jvp",
+        or the names of hijax primitives.
       nondiff: the positions that its rule is told are not differentiated.
     """
 
@@ -43,7 +48,7 @@ def plain_of(function: Function, primals: Sequence[Any]) -> Plain:
     """Take the rules out of a function; without any it is its own plain function."""
     outer = _unjitted(function)
     if isinstance(outer, jax.custom_vjp | jax.custom_jvp):
-        which = "vjp" if isinstance(outer, jax.custom_vjp) else "jvp"
+        which = "custom_vjp" if isinstance(outer, jax.custom_vjp) else "custom_jvp"
         nondiff = tuple(i % len(primals) for i in outer.nondiff_argnums)
         return Plain(outer.fun, frozenset({which}), nondiff)
     rules = _rules_inside(function, primals)
@@ -62,7 +67,7 @@ def _unjitted(function: Function) -> Any:
 
 
 def _rules_inside(function: Function, primals: Sequence[Any]) -> frozenset[str]:
-    """Which rules a function carries somewhere inside."""
+    """What carries rules somewhere inside a function."""
     try:
         program, _, _ = _trace(function, primals)
     except Exception:  # it cannot be traced; then nothing can be taken out of it
@@ -118,6 +123,8 @@ def replay(program: Any, inputs: Sequence[Any]) -> list[Any]:
 def _apply(equation: Any, operands: list[Any]) -> list[Any]:
     name, params = equation.primitive.name, equation.params
     inside = bool(_found_in(equation))
+    if inside and name == HIJAX:
+        return _expanded(params["_prim"], operands)
     if inside and (name in RULES or name in ONCE):
         return _inline(params.get("call_jaxpr", params.get("jaxpr")), operands)
     if inside:
@@ -126,6 +133,12 @@ def _apply(equation: Any, operands: list[Any]) -> list[Any]:
     options = replaced.primitive.get_bind_params(replaced.params)
     found = replaced.primitive.bind(*operands, **options)
     return list(found) if replaced.primitive.multiple_results else [found]
+
+
+def _expanded(primitive: Any, operands: list[Any]) -> list[Any]:
+    """What a hijax primitive stands for, in other operations."""
+    output = primitive.expand(*jax.tree.unflatten(primitive.in_tree, operands))
+    return primitive.out_tree.flatten_up_to(output)
 
 
 def _inline(program: Any, operands: list[Any]) -> list[Any]:
@@ -145,11 +158,14 @@ def _rebuilt(value: Any) -> Any:
 
 
 def _found(program: Any) -> set[str]:
-    """The rules in a program, those of JAX itself apart."""
+    """What carries rules in a program, those of JAX itself apart."""
     return {rule for equation in program.eqns for rule in _found_in(equation)}
 
 
 def _found_in(equation: Any) -> set[str]:
+    if equation.primitive.name == HIJAX:
+        kind = type(equation.params["_prim"])
+        return set() if kind.__module__.startswith("jax.") else {kind.__name__}
     rule = RULES.get(equation.primitive.name)
     if rule is not None:
         return set() if _by_jax(equation) else {rule}

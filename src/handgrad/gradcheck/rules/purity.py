@@ -9,8 +9,9 @@ import numpy as np
 
 from handgrad.gradcheck.rules.agreement import Findings, agree
 from handgrad.gradcheck.rules.measure import measured
-from handgrad.gradcheck.rules.subject import Subject, fresh, versions
+from handgrad.gradcheck.rules.subject import Subject, fresh
 from handgrad.gradcheck.rules.table import Row
+from handgrad.gradcheck.rules.versions import versions
 from handgrad.gradcheck.trees import is_array, to_numpy
 
 

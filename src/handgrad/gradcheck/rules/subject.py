@@ -18,9 +18,9 @@ from handgrad.gradcheck.points import Basis
 from handgrad.gradcheck.reference.audit import Audit
 from handgrad.gradcheck.reference.float64 import Point
 from handgrad.gradcheck.reference.slope import line_at
-from handgrad.gradcheck.reference.tolerance import Floor, largest, rms
+from handgrad.gradcheck.reference.tolerance import Floor
 from handgrad.gradcheck.reference.truth import Reference, reference_at
-from handgrad.gradcheck.trees import Split, is_floating, split, to_numpy
+from handgrad.gradcheck.trees import Split, split
 
 Function = Callable[..., Any]
 Leaves = list[Any]
@@ -36,7 +36,7 @@ class Subject:
       primals: all arguments.
       moving: the positions that are differentiated.
       mapped: the positions that `jax.vmap` can map.
-      rules: which rules the function carries: "vjp", "jvp".
+      rules: what carries its rules, as in `plain.Plain`.
       own: whether the function is its own reference.
       key: a PRNG key for the directions, or None.
     """
@@ -185,72 +185,3 @@ def fresh(tree: Any) -> Any:
         return jnp.array(leaf, copy=True) if isinstance(leaf, jax.Array) else leaf
 
     return jax.tree.map(copy, tree)
-
-
-def versions(primals: Sequence[Any]) -> list[tuple[Any, ...]]:
-    """Three points with arguments of the same kind: for a batch, and for a loop.
-
-    The second is reversed along every axis and scaled, the third is scaled: a positive
-    definite matrix stays one, zeros and infinities stay, and so do signs and sorted
-    numbers.
-    """
-    scaled = [
-        tuple(
-            jax.tree.map(lambda leaf, k=k, r=r: _version(leaf, k, r), part)
-            for part in primals
-        )
-        for k, r in ((1.125, True), (0.875, False))
-    ]
-    return [tuple(primals), *scaled]
-
-
-def _version(leaf: Any, factor: float, reverse: bool) -> Any:
-    if not (is_floating(leaf) or hasattr(leaf, "dtype")):
-        return leaf
-    if not (isinstance(leaf, float) or _numeric(leaf)):
-        return leaf
-    values = jnp.asarray(leaf)
-    sorted_ = values.ndim > 0 and _sorted(values)
-    if reverse and not sorted_:
-        values = jnp.flip(values)
-    if jnp.issubdtype(values.dtype, jnp.inexact):
-        values = values * jnp.asarray(factor, values.dtype)
-    return values
-
-
-def _numeric(leaf: Any) -> bool:
-    kinds = (jnp.number, jnp.bool_)
-    return any(jnp.issubdtype(leaf.dtype, kind) for kind in kinds)
-
-
-def _sorted(values: jax.Array) -> bool:
-    """Whether the numbers rise: bounds, segments and grids must go on doing so."""
-    numbers = np.asarray(values)
-    if numbers.dtype == bool or np.iscomplexobj(numbers) or numbers.size < 2:
-        return False
-    flat = to_numpy(numbers.ravel())
-    return bool(np.all(flat[1:] >= flat[:-1]))
-
-
-def widened_floor(
-    floor: Floor | None, truth: np.ndarray, expected: np.ndarray, dtype: np.dtype
-) -> Floor:
-    """The floor between two evaluations of a leaf, each of which may be off by one.
-
-    Args:
-      floor: of the leaf at the point; None if it is not known.
-      truth: the leaf at the point.
-      expected: the leaf that is compared, which may be larger, or a stack of such.
-      dtype: in which it is computed.
-    """
-    size, peak = rms(expected), largest(expected)
-    if floor is None:
-        unit = UNKNOWN_FLOOR * float(jnp.finfo(dtype).eps)
-        return Floor(unit * size, unit * peak, np.inf, np.inf)
-    times = 2 * max(1.0, size / rms(truth) if rms(truth) > 0 else 1.0)
-    more = 2 * max(1.0, peak / largest(truth) if largest(truth) > 0 else 1.0)
-    return Floor(floor.rms * times, floor.worst * more, np.inf, np.inf)
-
-
-UNKNOWN_FLOOR = 256.0
-"""Unit roundoffs that two evaluations may differ by where no floor was measured."""

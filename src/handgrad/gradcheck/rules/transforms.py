@@ -1,21 +1,29 @@
 """Rows about transformations: what a rule gives under them is what it gives without.
 
-A transformed function is laid beside a loop, or beside the function itself: the same
-values, cotangents and tangents must come out of both.
+A transformed function is laid beside the function itself, called at one point after the
+other: the same values, cotangents and tangents must come out of both.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from handgrad.gradcheck.jvp import put
+from handgrad.gradcheck.positions import put
 from handgrad.gradcheck.rules.agreement import Findings, agree
-from handgrad.gradcheck.rules.measure import Jobs, measured, measuring, run
-from handgrad.gradcheck.rules.subject import Function, Leaves, Subject, versions
+from handgrad.gradcheck.rules.measure import (
+    Job,
+    Jobs,
+    Measured,
+    measured,
+    measuring,
+    run,
+)
+from handgrad.gradcheck.rules.subject import Function, Leaves, Subject
 from handgrad.gradcheck.rules.table import Row
+from handgrad.gradcheck.rules.versions import versions
 
 Modes = Sequence[str]
 
@@ -44,15 +52,18 @@ def checkpoint(subject: Subject, modes: Modes) -> Row:
 
         return jax.checkpoint(of_values)(*given)
 
-    pairs = _pair("under checkpoint", subject, subject.function, saved_nothing, modes)
-    return _row("checkpoint", subject, pairs)
+    where, u, v = "under checkpoint", subject.cotangent, subject.tangent
+    program = measuring(subject, saved_nothing, modes)
+    jobs: Jobs = {where: (program, (subject.values, u, v))}
+    return _row("checkpoint", subject, {where: _at(subject, u, v, modes)}, jobs)
 
 
 def scan(subject: Subject, modes: Modes) -> Row:
     """As the body of `jax.lax.scan`: arguments scanned over, and held constant."""
+    expected: dict[str, Measured] = {}
     jobs: Jobs = {}
-    for mapped, where in _maps(subject, (subject.mapped, ())):
-        batch = Batch(subject, mapped)
+    for mapped, names in _maps(subject, (subject.mapped, ())):
+        batch = Batch(subject, mapped, modes)
 
         def scanned(*primals: Any, mapped: Any = mapped) -> Any:
             given = tuple(primals[i] for i in mapped)
@@ -62,18 +73,19 @@ def scan(subject: Subject, modes: Modes) -> Row:
 
             return jax.lax.scan(body, 0, given, length=POINTS)[1]
 
-        where = f"in a scan over {where}"
-        jobs |= _pair(where, batch.whole, batch.loop, scanned, modes)
-    return _row("scan", subject, jobs)
+        where = f"in a scan over {names}"
+        expected[where], jobs[where] = batch.loop(), batch.job(scanned)
+    return _row("scan", subject, expected, jobs)
 
 
 def vmap(subject: Subject, modes: Modes) -> Row:
     """`jax.vmap` over each argument, and over all of them, against a loop."""
+    expected: dict[str, Measured] = {}
     jobs: Jobs = {}
     single = [(i,) for i in subject.mapped]
     choices = [mapped for mapped in (*single, subject.mapped) if mapped]
-    for mapped, where in _maps(subject, choices):
-        batch = Batch(subject, mapped)
+    for mapped, names in _maps(subject, choices):
+        batch = Batch(subject, mapped, modes)
         axes = tuple(0 if i in mapped else None for i in subject.mapped)
 
         def together(*primals: Any, axes: Any = axes) -> Any:
@@ -82,26 +94,20 @@ def vmap(subject: Subject, modes: Modes) -> Row:
 
             return jax.vmap(one, axes)(*(primals[i] for i in subject.mapped))
 
-        where = f"vmap of {where}"
-        jobs |= _pair(where, batch.whole, batch.loop, together, modes)
-        jobs |= batch.inside(where, modes)
-    return _row("vmap", subject, jobs)
+        where = f"vmap of {names}"
+        expected[where], jobs[where] = batch.loop(), batch.job(together)
+        for mode in modes:
+            inside = f"{where}, inside the {mode}"
+            expected[inside] = {mode: batch.of_each[mode]}
+            jobs[inside] = batch.job_inside(mode)
+    return _row("vmap", subject, expected, jobs)
 
 
-def _pair(
-    where: str, point: Subject, one: Function, other: Function, modes: Modes
-) -> Jobs:
-    """Two functions at one point, which must agree."""
-    both = measuring(point, one, modes), measuring(point, other, modes)
-    args = point.values, point.cotangent, point.tangent
-    return {where: (lambda *args: tuple(program(*args) for program in both), args)}
-
-
-def _row(name: str, subject: Subject, jobs: Jobs) -> Row:
-    """Run all pairs as one program, and compare."""
+def _row(name: str, subject: Subject, expected: dict[str, Measured], jobs: Jobs) -> Row:
+    """Run all jobs as one program, and compare."""
     findings = Findings()
-    for where, (expected, got) in run(jobs).items():
-        agree(findings, subject, where, expected, got)
+    for where, got in run(jobs).items():
+        agree(findings, subject, where, expected[where], got)
     return findings.row(name, "no argument is an array.")
 
 
@@ -113,73 +119,91 @@ def _maps(
         yield mapped, names
 
 
+def _at(point: Subject, u: Leaves, v: Leaves, modes: Modes) -> Measured:
+    """What the function gives at a point: one program for all points."""
+    whole = [i for i in range(len(point.owners)) if _rides(point, i, point.mapped)]
+
+    def program(values: Leaves, riding: Leaves, u: Leaves, v: Leaves) -> Measured:
+        return measuring(_riding(point, whole, riding), point.function, modes)(
+            values, u, v
+        )
+
+    riding = [point.taken.leaves[i] for i in whole]
+    return run({"": (program, (point.values, riding, u, v))})[""]
+
+
+def _rides(subject: Subject, i: int, mapped: tuple[int, ...]) -> bool:
+    """Whether a leaf moves with the points and is not differentiated."""
+    return subject.owners[i] in mapped and i not in subject.live
+
+
+def _riding(subject: Subject, places: Sequence[int], leaves: Leaves) -> Subject:
+    """The subject at other values of leaves that are not differentiated."""
+    merged = list(subject.taken.leaves)
+    for i, leaf in zip(places, leaves, strict=True):
+        merged[i] = leaf
+    return subject.at(jax.tree.unflatten(subject.taken.structure, merged))
+
+
 class Batch:
     """Three points as one: some arguments stacked, the others shared."""
 
-    def __init__(self, subject: Subject, mapped: tuple[int, ...]) -> None:
-        self.subject, self.mapped = subject, mapped
-        self.points = [
+    def __init__(self, subject: Subject, mapped: tuple[int, ...], modes: Modes) -> None:
+        self.subject, self.mapped, self.modes = subject, mapped, modes
+        points = [
             put(subject.primals, mapped, [point[i] for i in mapped])
             for point in versions(subject.primals)
         ]
         stacked = [
-            jax.tree.map(lambda *parts: jnp.stack(parts), *(p[i] for p in self.points))
+            jax.tree.map(lambda *parts: jnp.stack(parts), *(p[i] for p in points))
             for i in mapped
         ]
-        self.whole = replace(
-            subject.at(put(subject.primals, mapped, stacked)), plain=self.loop
-        )
+        self.whole = subject.at(put(subject.primals, mapped, stacked))
+        self.axes = [0 if subject.owners[i] in mapped else None for i in subject.live]
+        us = [subject.cotangents(2 + k) for k in range(POINTS)]
+        self.u, self.v = _stacked(us), self.whole.tangent
+        each = [
+            _at(subject.at(points[k]), us[k], self._tangent(k), modes)
+            for k in range(POINTS)
+        ]
+        self.of_each = {kind: _stacked([one[kind] for one in each]) for kind in each[0]}
 
-    def loop(self, *primals: Any) -> Any:
-        """The function at one point after the other, its outputs stacked."""
-        outputs = []
-        for k in range(POINTS):
-            cut = [jax.tree.map(lambda x, k=k: x[k], primals[i]) for i in self.mapped]
-            outputs.append(self.subject.function(*put(primals, self.mapped, cut)))
-        return jax.tree.map(lambda *parts: jnp.stack(parts), *outputs)
+    def _tangent(self, k: int) -> Leaves:
+        pairs = zip(self.v, self.axes, strict=True)
+        return [v if axis is None else v[k] for v, axis in pairs]
 
-    def inside(self, where: str, modes: Modes) -> Jobs:
-        """`vmap` of the derivative, for the gradient of each sample, beside a loop."""
-        subject, whole = self.subject, self.whole
-        axes = [0 if subject.owners[i] in self.mapped else None for i in subject.live]
-        riding = [leaf for i, leaf in enumerate(whole.taken.leaves) if self.rides(i)]
-        v = [jnp.stack([leaf] * POINTS) for leaf in subject.tangent]
-        args = (whole.values, riding, whole.cotangent, v)
-        return {
-            f"{where}, inside the {mode}": (self._both(mode, axes), args)
-            for mode in modes
-        }
+    def loop(self) -> Measured:
+        """What a loop over the points gives; cotangents of what is shared add up."""
+        if "vjp" not in self.modes:
+            return self.of_each
+        pairs = zip(self.of_each["vjp"], self.axes, strict=True)
+        vjp = [x.sum(0, x.dtype) if axis is None else x for x, axis in pairs]
+        return {**self.of_each, "vjp": vjp}
 
-    def _both(self, mode: str, axes: Sequence[int | None]) -> Callable[..., Any]:
-        """A loop over the derivative, and `jax.vmap` of it."""
+    def job(self, function: Function) -> Job:
+        """The same of a function of all three points."""
+        program = measuring(self.whole, function, self.modes)
+        return program, (self.whole.values, self.u, self.v)
+
+    def job_inside(self, mode: str) -> Job:
+        """`jax.vmap` of the derivative, as for the gradient of each sample."""
+        subject, leaves = self.subject, self.whole.taken.leaves
+        places = [i for i in range(len(leaves)) if _rides(subject, i, self.mapped)]
 
         def one(values: Leaves, riding: Leaves, u: Leaves, v: Leaves) -> Leaves:
-            of_values = self._with_riding(riding)
+            at = _riding(subject, places, riding)
+            of_values = at.of_values(subject.function)
             if mode == "vjp":
                 return list(jax.vjp(of_values, *values)[1](u))
             return jax.jvp(of_values, values, v)[1]
 
-        def loop(values: Leaves, *stacked: Leaves) -> Leaves:
-            found = []
-            for k in range(POINTS):
-                pairs = zip(values, axes, strict=True)
-                cut = [x if axis is None else x[k] for x, axis in pairs]
-                found.append(one(cut, *([x[k] for x in part] for part in stacked)))
-            return [jnp.stack(parts) for parts in zip(*found, strict=True)]
+        def program(*args: Leaves) -> Measured:
+            return {mode: jax.vmap(one, (self.axes, 0, 0, self.axes))(*args)}
 
-        mapped = jax.vmap(one, in_axes=(list(axes), 0, 0, 0))
-        return lambda *args: ({mode: loop(*args)}, {mode: mapped(*args)})
+        riding = [leaves[i] for i in places]
+        return program, (self.whole.values, riding, self.u, self.v)
 
-    def rides(self, i: int) -> bool:
-        """Whether a leaf is stacked and not differentiated."""
-        return self.subject.owners[i] in self.mapped and i not in self.subject.live
 
-    def _with_riding(self, riding: Leaves) -> Callable[..., Leaves]:
-        """The function of the floating leaves, with stacked whole leaves put in."""
-        subject, numbers = self.subject, iter(riding)
-        leaves = [
-            next(numbers) if self.rides(i) else leaf
-            for i, leaf in enumerate(subject.taken.leaves)
-        ]
-        primals = jax.tree.unflatten(subject.taken.structure, leaves)
-        return subject.at(primals).of_values(subject.function)
+def _stacked(points: Sequence[Leaves]) -> Leaves:
+    """Leaf by leaf, on the host."""
+    return [np.stack(parts) for parts in zip(*points, strict=True)]

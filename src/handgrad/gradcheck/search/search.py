@@ -18,7 +18,9 @@ import jax
 import jax.numpy as jnp
 
 from handgrad.gradcheck.check import Check
+from handgrad.gradcheck.exceptions import first_line
 from handgrad.gradcheck.points import check_point
+from handgrad.gradcheck.reference.audit import VALUE
 from handgrad.gradcheck.reference.float64 import Point
 from handgrad.gradcheck.report.report import Report
 from handgrad.gradcheck.search.draw import Case, Draw, replayed
@@ -150,8 +152,7 @@ class _Trials:
         try:
             report = check_point(Check(point, self.gradient))
         except Exception as error:  # whatever the gradient may raise
-            first = (str(error).strip().splitlines() or [""])[0]
-            return "failed", None, f"{type(error).__name__}: {first[:200]}"
+            return "failed", None, first_line(error)
         return _verdict(report), report, ""
 
     def failure(self, case: Case) -> Failure:
@@ -166,7 +167,7 @@ CONVENTIONS = ("kink", "convention")
 
 def _verdict(report: Report) -> str:
     wrong = [leaf for leaf in report.wrong if leaf.cause not in CONVENTIONS]
-    value = any(fault.startswith("the value that came") for fault in report.faults)
+    value = any(fault.startswith(VALUE) for fault in report.faults)
     if wrong or value:
         return "failed"
     return "passed" if report.ok else "untested"
