@@ -298,8 +298,9 @@ def test_a_step_takes_at_most_the_temporary_memory_of_autodiff(name: str) -> Non
 
     def bytes_of(function: Any) -> int:
         data = jnp.ones((128, 64)), jnp.zeros(128, int)
-        program = jax.jit(function).lower(params, *data).compile()
-        return program.memory_analysis().temp_size_in_bytes
+        memory = jax.jit(function).lower(params, *data).compile().memory_analysis()
+        assert memory is not None
+        return memory.temp_size_in_bytes
 
     ours = bytes_of(functools.partial(value_and_grad, activation=name))
     assert ours < bytes_of(jax.value_and_grad(plain)) + 128 * 256 * 4
