@@ -13,12 +13,9 @@ gradient. Prints a table, and writes accuracy.json to --output.
 
 import importlib.util
 import json
-import os
 import random
-import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +23,7 @@ from typing import Annotated
 
 import numpy as np
 import tyro
-from common import bound, summary, write_json
+from common import bound, summary, until_line, write_json
 from rich.console import Console
 from rich.table import Table
 
@@ -155,29 +152,13 @@ def row_of(runs: np.ndarray) -> dict:
 
 def one_run(name: str, data: Path, root: Path) -> tuple[float, float, float]:
     """Seconds until the samples are there, and until the test accuracy is; and that."""
-    began, read = time.perf_counter(), 0.0
     runs = Path(tempfile.mkdtemp(dir=root))
-    with subprocess.Popen(
-        command(name, data, root, runs),
-        stdout=subprocess.PIPE,
-        text=True,
-        env=os.environ | {"PYTHONUNBUFFERED": "1"},
-    ) as process:
-        assert process.stdout is not None
-        for line in process.stdout:
-            now = time.perf_counter() - began
-            if not read:
-                read = now
-            if line.lstrip().startswith(("test accuracy", "By class")):
-                process.stdout.read()
-                result = next(runs.glob("*/result.json"), None)
-                accuracy = (
-                    json.loads(result.read_text())["test_accuracy"]
-                    if result
-                    else float(line.split()[-1])
-                )
-                return read, now, accuracy
-    raise SystemExit(f"{name} ended with {process.returncode}")
+    wanted = ("test accuracy", "By class")
+    line, taken, read = until_line(name, command(name, data, root, runs), wanted)
+    result = next(runs.glob("*/result.json"), None)
+    if result:
+        return read, taken, json.loads(result.read_text())["test_accuracy"]
+    return read, taken, float(line.split()[-1])
 
 
 def command(name: str, data: Path, root: Path, runs: Path) -> list[str]:

@@ -17,7 +17,7 @@ from typing import Any
 
 import jax
 import tyro
-from common import write_json
+from common import print_header, print_row, write_json
 
 from handgrad.scale.ahead import Compiled, compile_ahead
 from handgrad.scale.program import Figures
@@ -53,20 +53,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     command = tyro.cli(Command, args=argv, description=__doc__)
     jax.config.update("jax_platforms", "cpu")
     print("By hand over jax.value_and_grad:\n")
-    show(HEADER)
-    show(["---"] * len(HEADER))
+    print_header(HEADER)
     rows = []
     for name, samples, job in jobs():
         for text in command.targets:
             found = compile_ahead(job, parse_target(text), per_device=samples)
-            show([f"{name} at {samples}", text, *cells(found)])
+            print_row([f"{name} at {samples}", text, *cells(found)])
             rows.append({"network": name} | compiled_json(found))
     write_json(command.output, "ahead", {"rows": rows})
-
-
-def show(cells: Sequence[str]) -> None:
-    """A row of a table, as Markdown has it, as soon as it is known."""
-    print(f"| {' | '.join(cells)} |", flush=True)
 
 
 def jobs() -> Iterator[tuple[str, int, Job]]:

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import random
 import subprocess
 import sys
@@ -119,6 +120,46 @@ def serve(works: Mapping[str, Work]) -> None:
         found = interleave(works, rounds=rounds, seed=number) if rounds else {}
         seconds = {name: spent.tolist() for name, spent in found.items()}
         print(json.dumps(seconds), flush=True)
+
+
+def until_line(
+    name: str, command: Sequence[str], begins: str | tuple[str, ...]
+) -> tuple[str, float, float]:
+    """Run a process to its end, and see when it prints a line.
+
+    Args:
+      name: of the process, for the message where it ends without that line.
+      command: what to run.
+      begins: how the line begins, one way or another; blanks before it do not count.
+
+    Returns:
+      The line, the seconds from the start of the process until it came, and those until
+      the first line of all.
+    """
+    began, first = time.perf_counter(), 0.0
+    environment = os.environ | {"PYTHONUNBUFFERED": "1"}
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, env=environment
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            taken = time.perf_counter() - began
+            first = first or taken
+            if line.lstrip().startswith(begins):
+                process.stdout.read()
+                return line, taken, first
+    raise SystemExit(f"{name} ended with {process.returncode}")
+
+
+def print_row(cells: Sequence[str]) -> None:
+    """A row of a table, as Markdown has it, as soon as it is known."""
+    print(f"| {' | '.join(cells)} |", flush=True)
+
+
+def print_header(cells: Sequence[str]) -> None:
+    """The first row, and the line under it."""
+    print_row(cells)
+    print_row(["---"] * len(cells))
 
 
 def summary(seconds: np.ndarray) -> dict[str, float]:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import jax
 import tyro
-from common import write_json
+from common import print_header, print_row, write_json
 
 from handgrad.scale.ahead import Compiled, compile_ahead
 from handgrad.scale.program import Figures
@@ -150,8 +150,9 @@ def names(one: Compiled) -> list[str]:
 
 def show(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """A table, as Markdown has it."""
-    for cells in (header, ["---"] * len(header), *rows):
-        print(f"| {' | '.join(cells)} |")
+    print_header(header)
+    for cells in rows:
+        print_row(cells)
     print()
 
 

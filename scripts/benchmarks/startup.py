@@ -9,19 +9,16 @@ and optimiser. Processes take turns, in a new random order every round. Prints a
 and writes startup.json to --output.
 """
 
-import os
 import random
-import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import tyro
-from common import bound, summary, write_json
+from common import bound, summary, until_line, write_json
 from rich.console import Console
 from rich.table import Table
 
@@ -101,20 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def first_epoch(name: str, folder: Path) -> float:
     """Seconds until the process says that its first epoch has ended."""
-    began = time.perf_counter()
-    with subprocess.Popen(
-        command(name, folder),
-        stdout=subprocess.PIPE,
-        text=True,
-        env=os.environ | {"PYTHONUNBUFFERED": "1"},
-    ) as process:
-        assert process.stdout is not None
-        for line in process.stdout:
-            if line.startswith("epoch 1/1  loss"):
-                taken = time.perf_counter() - began
-                process.stdout.read()
-                return taken
-    raise SystemExit(f"{name} ended with {process.returncode}")
+    return until_line(name, command(name, folder), "epoch 1/1  loss")[1]
 
 
 def command(name: str, folder: Path) -> list[str]:

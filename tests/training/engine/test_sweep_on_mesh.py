@@ -8,6 +8,7 @@ import jax
 import numpy as np
 import pytest
 
+from handgrad.scale.hlo import collectives
 from handgrad.training import Dataset, Settings, TrainingError
 from handgrad.training.engine.sweep import plan_sweep, train_members
 from handgrad.training.engine.sweep.chunks import compile_programs
@@ -91,6 +92,17 @@ def test_members_lie_as_single_runs_do_and_are_whole_along_their_own_axis(
     units = [(None, None, "model"), (None, "model", None)]
     shared = [(None, "data", "model"), (None, "model", None)]  # 3 classes are odd
     assert along == [units, units, shared]
+
+
+def test_the_gradients_of_all_members_are_summed_at_once(
+    settings: Settings, data: Dataset
+) -> None:
+    plan = plan_sweep(replace(settings, scale=MESHES["data"]), data)
+    text = compile_programs(plan).advance.as_text()  # pyright: ignore[reportFunctionMemberAccess]
+    size = 3 * 4 * (6 * 8 + 8 + 8 * 3 + 3)
+    large = [one for one in collectives(text) if one.size > size / 4]
+    assert [(one.kind, one.times) for one in large] == [("all-reduce", 1)]
+    assert size <= large[0].size <= size + 3 * 8  # and the losses
 
 
 def test_a_device_needs_memory_for_its_share_alone(

@@ -137,7 +137,8 @@ def _shardings(task: Task) -> Any:
     layout = task.layout
     if layout is None:
         return Programs({}, {}, {})  # pyright: ignore[reportArgumentType]
-    whole, state = layout.whole, of_many(layout.state)
+    whole: Any = layout.whole
+    state = of_many(layout.state)
     best = Best(state.params, whole, whole, whole, whole)
     members = Member(state, best, whole, whole)
     places = (
