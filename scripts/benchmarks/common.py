@@ -1,6 +1,8 @@
 """What the benchmarks share: timing side by side, summaries of it, and JSON files."""
 
 import contextlib
+import dataclasses
+import importlib.util
 import json
 import os
 import random
@@ -197,9 +199,43 @@ def bound(
     }
 
 
-def write_json(folder: Path, name: str, found: Mapping[str, Any]) -> None:
-    """FOLDER/NAME.json: what was found, with JAX's version and the device before it."""
+def not_measured(what: str, why: str) -> dict[str, Any]:
+    """A row of that table for what could not be measured here."""
+    return {"what": what, "measured": None, "why": why}
+
+
+def installed(module: str) -> bool:
+    """Whether a peer is here."""
+    return importlib.util.find_spec(module) is not None
+
+
+def without(what: str, peers: Mapping[str, str]) -> list[dict[str, Any]]:
+    """A row for every peer that is not installed.
+
+    Args:
+      what: of the row, with {} for the name of the peer.
+      peers: the module of each, by name.
+    """
+    return [
+        not_measured(what.format(name), f"{module} is not installed")
+        for name, module in peers.items()
+        if not installed(module)
+    ]
+
+
+def write_json(settings: Any, name: str, found: Mapping[str, Any]) -> None:
+    """NAME.json in the folder ``settings.output``: what was found, and before it JAX's
+    version, the device, and which settings (a dataclass) were not at their defaults."""
+    folder = Path(settings.output)
     folder.mkdir(parents=True, exist_ok=True)
-    about = {"jax": jax.__version__, "device": str(jax.devices()[0])}
+    changed = {
+        field.name: getattr(settings, field.name)
+        for field in dataclasses.fields(settings)
+        if not isinstance(getattr(settings, field.name), Path)
+        and field.name not in ("output", "folder")
+        and getattr(settings, field.name) != field.default
+    }
+    device = str(jax.devices()[0])
+    about = {"jax": jax.__version__, "device": device, "settings": changed}
     text = json.dumps({**about, **found}, indent=1, default=str)
     (folder / f"{name}.json").write_text(text + "\n")

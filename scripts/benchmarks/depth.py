@@ -70,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for way in (HAND,)
         if {(way, 16), (way, 256)} <= seconds.keys()
     ]
-    write_json(settings.output, "depth", {"rows": rows, "bounds": bounds})
+    write_json(settings, "depth", {"rows": rows, "bounds": bounds})
     return 0
 
 
