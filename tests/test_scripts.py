@@ -181,6 +181,24 @@ def test_process_that_ends_is_said(common: ModuleType) -> None:
         common.alternate({"": [sys.executable, "-c", ""]}, blocks=1, rounds=1)
 
 
+def test_compiled_steps_are_rows_or_say_what_they_need(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = load_script("benchmarks/ahead")
+    monkeypatch.setattr(command, "jobs", lambda: [next(jobs())])
+    jobs = load_script("benchmarks/ahead").jobs
+    absent = "libtpu" if command.missing(command.parse_target("v5e:1x1")) else None
+    targets = ["cpu:1", *(["v5e:1x1"] if absent else [])]
+    command.main(["--output", str(tmp_path), "--targets", *targets])
+    rows = json.loads((tmp_path / "ahead.json").read_text())["bounds"]
+    measured = {row["what"]: row["most"] for row in rows if row["measured"] is not None}
+    what = "compiled step on cpu over jax.value_and_grad's"
+    asked = {f"{what}: {name}": 1.0 for name in ("FLOPs", "bytes", "temporaries")}
+    assert measured == asked | {"summed on cpu beyond the gradient": 64}
+    left = [row["why"] for row in rows if row["measured"] is None]
+    assert [why.split(":")[0] for why in left] == ["it needs libtpu"] * bool(absent)
+
+
 @dataclass(frozen=True)
 class Few:
     """Settings of a benchmark."""
