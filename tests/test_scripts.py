@@ -161,7 +161,7 @@ def test_scoreboard_counts_what_each_tool_caught(
     assert "1 planted bugs" in capsys.readouterr().out
 
 
-def test_processes_take_turns(tmp_path: Path, common: ModuleType) -> None:
+def test_processes_take_turns(common: ModuleType) -> None:
     program = (
         f"import sys; sys.path.insert(0, {str(SCRIPTS / 'benchmarks')!r});"
         "import common; common.serve({name: (lambda: None) for name in sys.argv[1:]})"
