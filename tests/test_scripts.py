@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 
@@ -93,6 +94,13 @@ def test_byproducts_are_timed_beside_their_rivals(
     assert command.main(arguments) == 0
     report = json.loads((tmp_path / "byproducts.json").read_text())
     assert report["2"].keys() == jobs.keys()
+    asked = [(row["what"], row["most"]) for row in report["bounds"]]
+    assert asked == [
+        ("norms over vmap(grad), time, batch 2", 1 / 30),
+        ("norms over vmap(grad), memory, batch 2", 1 / 100),
+        ("norms and clipped gradient over plain gradient, batch 2", 1.1),
+        ("by-product over the fair rival, worst, batch 2", 1.03),
+    ]
     for name, row in report["2"].items():
         assert row["against"] == jobs[name][0]
         assert 0 < row["milliseconds_least"] <= row["milliseconds"]
@@ -119,7 +127,8 @@ def test_byproducts_keep_the_batches_before_ctrl_c(
     arguments = ["--rounds", "2", "--output", str(tmp_path), "--batches"]
     assert command.main([*arguments, "2", "4", "6"]) == 0
     report = json.loads((tmp_path / "byproducts.json").read_text())
-    assert report.keys() == {"jax", "device", "2"}
+    assert report.keys() == {"jax", "device", "settings", "2", "bounds"}
+    assert report["settings"] == {"rounds": 2, "batches": [2, 4, 6]}
     assert "Ended at batch 4, after 0 of 2 rounds." in capsys.readouterr().out
     assert command.main([*arguments, "4"]) == 1
 
@@ -152,7 +161,7 @@ def test_scoreboard_counts_what_each_tool_caught(
     assert "1 planted bugs" in capsys.readouterr().out
 
 
-def test_processes_take_turns(tmp_path: Path, common: ModuleType) -> None:
+def test_processes_take_turns(common: ModuleType) -> None:
     program = (
         f"import sys; sys.path.insert(0, {str(SCRIPTS / 'benchmarks')!r});"
         "import common; common.serve({name: (lambda: None) for name in sys.argv[1:]})"
@@ -172,11 +181,41 @@ def test_process_that_ends_is_said(common: ModuleType) -> None:
         common.alternate({"": [sys.executable, "-c", ""]}, blocks=1, rounds=1)
 
 
+def test_compiled_steps_are_rows_or_say_what_they_need(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = load_script("benchmarks/ahead")
+    monkeypatch.setattr(command, "jobs", lambda: [next(jobs())])
+    jobs = load_script("benchmarks/ahead").jobs
+    absent = "libtpu" if command.missing(command.parse_target("v5e:1x1")) else None
+    targets = ["cpu:1", *(["v5e:1x1"] if absent else [])]
+    command.main(["--output", str(tmp_path), "--targets", *targets])
+    rows = json.loads((tmp_path / "ahead.json").read_text())["bounds"]
+    measured = {row["what"]: row["most"] for row in rows if row["measured"] is not None}
+    what = "compiled step on cpu over jax.value_and_grad's"
+    asked = {f"{what}: {name}": 1.0 for name in ("FLOPs", "bytes", "temporaries")}
+    assert measured == asked | {"summed on cpu beyond the gradient": 64}
+    left = [row["why"] for row in rows if row["measured"] is None]
+    assert [why.split(":")[0] for why in left] == ["it needs libtpu"] * bool(absent)
+
+
+@dataclass(frozen=True)
+class Few:
+    """Settings of a benchmark."""
+
+    rounds: int = 5
+    output: Path = Path("runs")
+
+
 def test_bounds_of_all_benchmarks_are_one_table(
     tmp_path: Path, common: ModuleType, capsys: pytest.CaptureFixture[str]
 ) -> None:
     bounds = [common.bound("fast", 0.9, 1), common.bound("slow", 3, 2, "steps")]
-    common.write_json(tmp_path, "step", {"bounds": bounds})
+    bounds.append(common.bound("nearly", 1.0004, 1))
+    bounds += common.without("over {}", {"A peer": "no_such_module", "JAX": "jax"})
+    settings = Few(output=tmp_path)
+    common.write_json(settings, "step", {"bounds": bounds})
+    common.write_json(replace(settings, rounds=3), "epoch", {"bounds": []})
     arguments = [
         "--no-run",
         "--output",
@@ -188,4 +227,10 @@ def test_bounds_of_all_benchmarks_are_one_table(
     page = (tmp_path / "p.md").read_text()
     assert "| `step.py` | fast | 0.9x | 1x | holds |" in page
     assert "| `step.py` | slow | 3x | 2x | falls short: steps |" in page
+    assert "| `step.py` | nearly | 1.0004x | 1x | falls short |" in page
+    missing = "not measured: no_such_module is not installed"
+    assert f"| `step.py` | over A peer |  |  | {missing} |" in page
+    assert "over JAX" not in page
+    assert page.startswith("# Performance\n\nWritten by `python scripts/benchmarks")
+    assert "Not at their defaults were:\n\n- `epoch.py`: rounds 3\n\n|" in page
     assert "falls short" in capsys.readouterr().out

@@ -4,21 +4,17 @@ python scripts/benchmarks/accuracy.py FOLDER            # five minutes on 2 quie
 python scripts/benchmarks/accuracy.py FOLDER --rounds 1
 
 `handgrad train configs/mnist_fast.toml` with nothing compiled before (cold), and with
-its compilation cache (warm), beside PyTorch and Keras (on JAX, if it is installed) with
+its compilation cache (warm), beside PyTorch and Keras (on JAX), where installed, with
 the same network, batches, optimiser and schedule, written well. FOLDER holds the four
 IDX files. Processes take turns, in a new random order every round. "data" is when the
 samples are in memory; what cold takes more than warm is compiling, and the check of the
 gradient. Prints a table, and writes accuracy.json to --output.
 """
 
-import importlib.util
 import json
-import os
 import random
-import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +22,7 @@ from typing import Annotated
 
 import numpy as np
 import tyro
-from common import bound, summary, write_json
+from common import bound, installed, summary, until_line, without, write_json
 from rich.console import Console
 from rich.table import Table
 
@@ -115,7 +111,7 @@ class Settings:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Time, print, write; 1 if a program falls short of 98 %."""
     settings = tyro.cli(Settings, description=__doc__, args=arguments)
-    here = [name for name, (module, _) in PEERS.items() if _installed(module)]
+    here = [name for name, (module, _) in PEERS.items() if installed(module)]
     names = [COLD, WARM, *here]
     found: dict[str, list[tuple[float, float, float]]] = {name: [] for name in names}
     with tempfile.TemporaryDirectory() as temporary:
@@ -135,12 +131,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for way in (COLD, WARM)
         for peer in here
     ]
-    write_json(settings.output, "accuracy", {"rows": rows, "bounds": bounds})
+    modules = {name: module for name, (module, _) in PEERS.items()}
+    bounds += without("seconds to 98 % over {}", modules)
+    write_json(settings, "accuracy", {"rows": rows, "bounds": bounds})
     return int(min(row["accuracy"] for row in rows.values()) < ASKED)
-
-
-def _installed(module: str) -> bool:
-    return importlib.util.find_spec(module) is not None
 
 
 def row_of(runs: np.ndarray) -> dict:
@@ -155,29 +149,13 @@ def row_of(runs: np.ndarray) -> dict:
 
 def one_run(name: str, data: Path, root: Path) -> tuple[float, float, float]:
     """Seconds until the samples are there, and until the test accuracy is; and that."""
-    began, read = time.perf_counter(), 0.0
     runs = Path(tempfile.mkdtemp(dir=root))
-    with subprocess.Popen(
-        command(name, data, root, runs),
-        stdout=subprocess.PIPE,
-        text=True,
-        env=os.environ | {"PYTHONUNBUFFERED": "1"},
-    ) as process:
-        assert process.stdout is not None
-        for line in process.stdout:
-            now = time.perf_counter() - began
-            if not read:
-                read = now
-            if line.lstrip().startswith(("test accuracy", "By class")):
-                process.stdout.read()
-                result = next(runs.glob("*/result.json"), None)
-                accuracy = (
-                    json.loads(result.read_text())["test_accuracy"]
-                    if result
-                    else float(line.split()[-1])
-                )
-                return read, now, accuracy
-    raise SystemExit(f"{name} ended with {process.returncode}")
+    wanted = ("test accuracy", "By class")
+    line, taken, read = until_line(name, command(name, data, root, runs), wanted)
+    result = next(runs.glob("*/result.json"), None)
+    if result:
+        return read, taken, json.loads(result.read_text())["test_accuracy"]
+    return read, taken, float(line.split()[-1])
 
 
 def command(name: str, data: Path, root: Path, runs: Path) -> list[str]:

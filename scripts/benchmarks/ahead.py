@@ -7,7 +7,8 @@ For digits and 784-512-512-10, data parallel: FLOPs, bytes accessed and temporar
 of the training step, over those of the same step with jax.value_and_grad; and what the
 devices sum, beside the gradient. A row holds where no ratio is above 1 and the sum is
 the gradient and scalars. Needs libtpu for TPUs and XLA's plugin for CUDA for H100s, no
-accelerator. Prints a table, and writes ahead.json to --output.
+accelerator; where one is missing, its targets are left out, and a row says so. Prints a
+table, and writes ahead.json to --output.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,13 +18,14 @@ from typing import Any
 
 import jax
 import tyro
-from common import write_json
+from common import bound, not_measured, print_header, print_row, write_json
 
 from handgrad.scale.ahead import Compiled, compile_ahead
+from handgrad.scale.compilers import missing
 from handgrad.scale.program import Figures
 from handgrad.scale.show import compiled_json
 from handgrad.scale.step import Job, make_job, stand_in
-from handgrad.scale.targets import parse_target
+from handgrad.scale.targets import CHIPS, Target, parse_target
 from handgrad.training.settings import load_settings
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -44,7 +46,7 @@ class Command:
         *("v6e:2x2", "v6e:16x16", "h100:1", "h100:8"),
     )
     """What to compile for."""
-    output: Path = Path("build/benchmarks")
+    output: Path = Path("runs/benchmarks")
     """The folder of ahead.json."""
 
 
@@ -52,21 +54,52 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Compile, print, write."""
     command = tyro.cli(Command, args=argv, description=__doc__)
     jax.config.update("jax_platforms", "cpu")
+    targets = [parse_target(text) for text in command.targets]
     print("By hand over jax.value_and_grad:\n")
-    show(HEADER)
-    show(["---"] * len(HEADER))
-    rows = []
+    print_header(HEADER)
+    rows, compiled = [], []
     for name, samples, job in jobs():
-        for text in command.targets:
-            found = compile_ahead(job, parse_target(text), per_device=samples)
-            show([f"{name} at {samples}", text, *cells(found)])
+        for target in targets:
+            if missing(target):
+                continue
+            found = compile_ahead(job, target, per_device=samples)
+            print_row([f"{name} at {samples}", target.text, *cells(found)])
             rows.append({"network": name} | compiled_json(found))
-    write_json(command.output, "ahead", {"rows": rows})
+            compiled.append(found)
+    bounds = [row for chip in CHIPS for row in bounds_of(chip, targets, compiled)]
+    write_json(command, "ahead", {"rows": rows, "bounds": bounds})
 
 
-def show(cells: Sequence[str]) -> None:
-    """A row of a table, as Markdown has it, as soon as it is known."""
-    print(f"| {' | '.join(cells)} |", flush=True)
+def bounds_of(
+    name: str, targets: Sequence[Target], compiled: Sequence[Compiled]
+) -> list[dict[str, Any]]:
+    """What is asked on a kind of chip, of the worst of its steps that fit."""
+    mine = [target for target in targets if target.chip == CHIPS[name]]
+    what = f"compiled step on {name} over jax.value_and_grad's"
+    if mine and (need := missing(mine[0])):
+        return [not_measured(what, f"it needs {need}")]
+    steps = [one for one in compiled if one.target in mine]
+    pairs = [(s.by_hand, s.by_autodiff) for s in steps if s.by_hand and s.by_autodiff]
+    if not pairs:
+        return []
+    most = {
+        words: max(ratio(*pair, figure) for pair in pairs)
+        for figure, words in COMPARED.items()
+    }
+    beyond = max(map(beyond_gradient, steps))
+    return [
+        *(bound(f"{what}: {words}", worst, 1.0) for words, worst in most.items()),
+        bound(f"summed on {name} beyond the gradient", beyond, SCALARS, unit=" bytes"),
+    ]
+
+
+def beyond_gradient(found: Compiled) -> float:
+    """Bytes that the devices sum beside the gradient; infinite where it is not summed,
+    and 0 on one device."""
+    if found.data == 1 or found.by_hand is None:
+        return 0.0
+    large, _ = summed(found.by_hand)
+    return large - found.gradient if large >= found.gradient else float("inf")
 
 
 def jobs() -> Iterator[tuple[str, int, Job]]:
@@ -86,7 +119,7 @@ def cells(found: Compiled) -> list[str]:
         return ["", "", "", "", "does not fit"]
     ratios = [ratio(hand, rival, name) for name in COMPARED]
     large, scalars = summed(hand)
-    right = found.data == 1 or found.gradient <= large <= found.gradient + SCALARS
+    right = beyond_gradient(found) <= SCALARS
     short = [w for w, r in zip(COMPARED.values(), ratios, strict=True) if r > 1]
     short += [] if right else ["summed"]
     beside = f"{large:,} and {scalars}" if found.data > 1 else "none"

@@ -2,12 +2,15 @@
 
 python scripts/benchmarks/all.py                        # an hour and a half on 2 cores
 python scripts/benchmarks/all.py --only step epoch --mnist FOLDER
+python scripts/benchmarks/all.py --short --mnist FOLDER --page docs/performance.md
 python scripts/benchmarks/all.py --no-run --page docs/performance.md
 
-Runs one benchmark after the other, each in a process of its own and at its defaults,
-and reads what it asks and found from its JSON file. Accuracy on MNIST needs --mnist,
-the folder of its four IDX files. Prints the table; --page writes it as Markdown. Exits
-with 1 if a benchmark fails; what falls short is said, not failed.
+Runs one benchmark after the other, each in a process of its own, at its defaults or,
+with --short, in fewer rounds; and reads what it asks and found from its JSON file.
+Accuracy on MNIST needs --mnist, the folder of its four IDX files. Peers (the extra
+`peers`) and compilers (`ahead`, `ahead-gpu`) that are not installed are named in the
+table. Prints it; --page writes it as Markdown. Exits with 1 if a benchmark fails; what
+falls short is said, not failed.
 """
 
 import json
@@ -26,9 +29,19 @@ from rich.table import Table
 
 HERE = Path(__file__).parent
 BENCHMARKS = (
-    *("step", "epoch", "accuracy", "clipped", "depth", "many_classes", "startup"),
-    *("sweep", "estimator", "streaming", "check_calls"),
+    *("step", "memory", "epoch", "accuracy", "clipped", "depth", "many_classes"),
+    *("startup", "sweep", "estimator", "streaming", "check_calls", "byproducts"),
+    "ahead",
 )
+SHORT = {
+    "step": ("--rounds", "120", "--no-torch"),
+    "epoch": ("--blocks", "3"),
+    "accuracy": ("--rounds", "3"),
+    "startup": ("--rounds", "3"),
+    "many_classes": ("--rounds", "8", "--shapes", "1"),
+    "byproducts": ("--rounds", "20"),
+}
+"""Arguments of a short run."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +51,7 @@ class Settings:
     Attributes:
       only: the names of benchmarks; all of them if none are given.
       run: whether to run them, or to read what earlier runs found.
+      short: whether to run the longest of them in fewer rounds.
       mnist: the folder of its four IDX files; without it accuracy is left out.
       output: the folder of the JSON files.
       page: a Markdown file to write, such as docs/performance.md.
@@ -45,6 +59,7 @@ class Settings:
 
     only: tuple[str, ...] = ()
     run: bool = True
+    short: bool = False
     mnist: Path | None = None
     output: Path = Path("runs/benchmarks")
     page: Path | None = None
@@ -86,6 +101,7 @@ def run(name: str, settings: Settings) -> int:
     """The exit code of a benchmark."""
     print(f"== {name}", flush=True)
     given = [str(settings.mnist)] if name == "accuracy" else []
+    given += SHORT.get(name, ()) if settings.short else ()
     command = [sys.executable, str(HERE / f"{name}.py"), *given]
     return subprocess.call([*command, "--output", str(settings.output)])
 
@@ -99,10 +115,16 @@ def show(rows: list[tuple[str, dict[str, Any]]]) -> None:
 
 
 def cells(row: dict[str, Any]) -> tuple[str, str, str, str]:
-    """What, measured, at most, and the verdict."""
-    found, most = (f"{row[key]:.3g}{row['unit']}" for key in ("measured", "most"))
+    """What, measured, at most, and the verdict; of what falls short by less than three
+    digits tell, six."""
     why = f": {row['why']}" if row["why"] else ""
-    return row["what"], found, most, "holds" if row["holds"] else f"falls short{why}"
+    if row["measured"] is None:
+        return row["what"], "", "", f"not measured{why}"
+    found, most = (f"{row[key]:.3g}{row['unit']}" for key in ("measured", "most"))
+    if row["holds"]:
+        return row["what"], found, most, "holds"
+    found = f"{row['measured']:.6g}{row['unit']}" if found == most else found
+    return row["what"], found, most, f"falls short{why}"
 
 
 def page(rows: list[tuple[str, dict[str, Any]]], found: dict[str, Any]) -> str:
@@ -117,6 +139,7 @@ def page(rows: list[tuple[str, dict[str, Any]]], found: dict[str, Any]) -> str:
         "A ratio is that of times measured side by side in one run, 10th percentiles",
         "or medians, below 1 where handgrad is faster; each script of",
         "[benchmarks](../scripts/benchmarks) says how.",
+        *not_at_defaults(found),
         "",
         "| benchmark | what | measured | at most | |",
         "|---|---|---|---|---|",
@@ -124,6 +147,17 @@ def page(rows: list[tuple[str, dict[str, Any]]], found: dict[str, Any]) -> str:
     for name, row in rows:
         lines.append(f"| `{name}.py` | {' | '.join(cells(row))} |")
     return "\n".join([*lines, ""])
+
+
+def not_at_defaults(found: dict[str, Any]) -> list[str]:
+    """Which benchmarks were run in another way than theirs, in a line each."""
+    each = {
+        name: ", ".join(f"{key} {value}" for key, value in one["settings"].items())
+        for name, one in found.items()
+        if one.get("settings")
+    }
+    lines = [f"- `{name}.py`: {how}" for name, how in each.items()]
+    return ["", "Not at their defaults were:", "", *lines] if lines else []
 
 
 if __name__ == "__main__":

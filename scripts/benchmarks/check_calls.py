@@ -69,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for name in POINTS
         for call, key, most in (("first", "first", 1.0), ("second", "again", 3.0))
     ]
-    write_json(settings.output, "check_calls", {"rows": rows, "bounds": bounds})
+    write_json(settings, "check_calls", {"rows": rows, "bounds": bounds})
     return 0
 
 

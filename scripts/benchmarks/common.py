@@ -1,7 +1,10 @@
 """What the benchmarks share: timing side by side, summaries of it, and JSON files."""
 
 import contextlib
+import dataclasses
+import importlib.util
 import json
+import os
 import random
 import subprocess
 import sys
@@ -121,6 +124,46 @@ def serve(works: Mapping[str, Work]) -> None:
         print(json.dumps(seconds), flush=True)
 
 
+def until_line(
+    name: str, command: Sequence[str], begins: str | tuple[str, ...]
+) -> tuple[str, float, float]:
+    """Run a process to its end, and see when it prints a line.
+
+    Args:
+      name: of the process, for the message where it ends without that line.
+      command: what to run.
+      begins: how the line begins, one way or another; blanks before it do not count.
+
+    Returns:
+      The line, the seconds from the start of the process until it came, and those until
+      the first line of all.
+    """
+    began, first = time.perf_counter(), 0.0
+    environment = os.environ | {"PYTHONUNBUFFERED": "1"}
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, env=environment
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            taken = time.perf_counter() - began
+            first = first or taken
+            if line.lstrip().startswith(begins):
+                process.stdout.read()
+                return line, taken, first
+    raise SystemExit(f"{name} ended with {process.returncode}")
+
+
+def print_row(cells: Sequence[str]) -> None:
+    """A row of a table, as Markdown has it, as soon as it is known."""
+    print(f"| {' | '.join(cells)} |", flush=True)
+
+
+def print_header(cells: Sequence[str]) -> None:
+    """The first row, and the line under it."""
+    print_row(cells)
+    print_row(["---"] * len(cells))
+
+
 def summary(seconds: np.ndarray) -> dict[str, float]:
     """Median, 10th percentile and least of the seconds of one piece of work."""
     return {
@@ -156,9 +199,43 @@ def bound(
     }
 
 
-def write_json(folder: Path, name: str, found: Mapping[str, Any]) -> None:
-    """FOLDER/NAME.json: what was found, with JAX's version and the device before it."""
+def not_measured(what: str, why: str) -> dict[str, Any]:
+    """A row of that table for what could not be measured here."""
+    return {"what": what, "measured": None, "why": why}
+
+
+def installed(module: str) -> bool:
+    """Whether a peer is here."""
+    return importlib.util.find_spec(module) is not None
+
+
+def without(what: str, peers: Mapping[str, str]) -> list[dict[str, Any]]:
+    """A row for every peer that is not installed.
+
+    Args:
+      what: of the row, with {} for the name of the peer.
+      peers: the module of each, by name.
+    """
+    return [
+        not_measured(what.format(name), f"{module} is not installed")
+        for name, module in peers.items()
+        if not installed(module)
+    ]
+
+
+def write_json(settings: Any, name: str, found: Mapping[str, Any]) -> None:
+    """NAME.json in the folder ``settings.output``: what was found, and before it JAX's
+    version, the device, and which settings (a dataclass) were not at their defaults."""
+    folder = Path(settings.output)
     folder.mkdir(parents=True, exist_ok=True)
-    about = {"jax": jax.__version__, "device": str(jax.devices()[0])}
+    changed = {
+        field.name: getattr(settings, field.name)
+        for field in dataclasses.fields(settings)
+        if not isinstance(getattr(settings, field.name), Path)
+        and field.name not in ("output", "folder")
+        and getattr(settings, field.name) != field.default
+    }
+    device = str(jax.devices()[0])
+    about = {"jax": jax.__version__, "device": device, "settings": changed}
     text = json.dumps({**about, **found}, indent=1, default=str)
     (folder / f"{name}.json").write_text(text + "\n")

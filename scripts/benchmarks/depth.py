@@ -72,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         scan = seconds[SCANNED, 256] / seconds[HAND, 256]
         why = f"a scan over stacked layers takes {scan:.1f} times as long at 256"
         bounds = [bound(f"compile time {HAND}: 256 layers over 16", growth, 2.0, why)]
-    write_json(settings.output, "depth", {"rows": rows, "bounds": bounds})
+    write_json(settings, "depth", {"rows": rows, "bounds": bounds})
     return 0
 
 

@@ -10,7 +10,7 @@ loops over compiled steps as their documentation writes them; PyTorch has its fu
 Adam, scikit-learn `partial_fit`. The floor is the matrix products of the epoch alone;
 beside it stand the passes of Adam over the weights, which no product hides.
 Groups that must not share threads have processes of their own, which take turns. Prints
-a table, and writes epoch.json to --output.
+a table, and writes epoch.json to --output. Peers that are not installed are left out.
 """
 
 import sys
@@ -26,7 +26,16 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import tyro
-from common import Work, alternate, bound, serve, summary, write_json
+from common import (
+    Work,
+    alternate,
+    bound,
+    installed,
+    serve,
+    summary,
+    without,
+    write_json,
+)
 from rich.console import Console
 from rich.table import Table
 from step import products, textbook_loss
@@ -42,6 +51,9 @@ SAMPLES, BATCH = 60_000, 128
 SIZES = (784, 512, 512, 10)
 STEPS = -(-SAMPLES // BATCH)
 RATE = 1e-3
+PEERS = {"PyTorch, fused Adam": "torch", "Flax NNX": "flax", "Equinox": "equinox"}
+"""The module of each."""
+
 OURS, FLOOR, ADAM = "handgrad", "products alone", "Adam alone"
 
 
@@ -64,7 +76,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         serve(GROUPS[given[1]]())
         return 0
     settings = tyro.cli(Settings, description=__doc__, args=arguments)
-    commands = {group: [sys.executable, __file__, "of", group] for group in GROUPS}
+    commands = {
+        group: [sys.executable, __file__, "of", group]
+        for group in GROUPS
+        if group != "PyTorch" or installed("torch")
+    }
     times = alternate(commands, blocks=settings.blocks, rounds=1)
     rows = {name: summary(seconds) for name, seconds in times.items()}
     show(rows)
@@ -81,7 +97,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for name, ratio in over.items()
         if name not in (OURS, ADAM)
     ]
-    write_json(settings.output, "epoch", {"rows": rows, "bounds": bounds})
+    bounds += without("epoch over that of {}", PEERS)
+    write_json(settings, "epoch", {"rows": rows, "bounds": bounds})
     return 0
 
 
@@ -284,8 +301,8 @@ def jax_ways() -> dict[str, Work]:
     return {
         OURS: engine(),
         "a scan with jax.grad": scan(),
-        "Flax NNX": flax(),
-        "Equinox": equinox(),
+        **({"Flax NNX": flax()} if installed("flax") else {}),
+        **({"Equinox": equinox()} if installed("equinox") else {}),
         FLOOR: floor(),
         ADAM: adam_alone(),
     }

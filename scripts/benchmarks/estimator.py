@@ -67,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if settings.rounds:
         found["seconds"] = alternate(settings)
         show_time(found["seconds"])
-    write_json(settings.output, "estimator", {**found, "bounds": bounds_of(found)})
+    write_json(settings, "estimator", {**found, "bounds": bounds_of(found)})
     return 0
 
 

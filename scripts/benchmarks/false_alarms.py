@@ -69,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     console.print(table(rows))
     console.print(f"false alarms: {len(alarms)} of {len(rows)}")
     found = {"false_alarms": len(alarms), "rows": rows}
-    write_json(settings.output, "false_alarms", found)
+    write_json(settings, "false_alarms", found)
     return int(bool(alarms))
 
 

@@ -69,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with Progress(transient=True) as progress:
         rows = [measure(*job) for job in progress.track(jobs, description="checking")]
     Console(width=100).print(table(rows))
-    write_json(settings.output, "gradcheck", {"rows": rows})
+    write_json(settings, "gradcheck", {"rows": rows})
     return 0
 
 

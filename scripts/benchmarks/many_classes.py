@@ -88,7 +88,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         bound(f"chunks of the classes, {name}, over all at once", value, most)
         for name, (value, most) in bounds.items()
     ]
-    write_json(settings.output, "many_classes", {"rows": rows, "bounds": asked})
+    write_json(settings, "many_classes", {"rows": rows, "bounds": asked})
     return int(any(value > most for value, most in bounds.values()))
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import jax
 import tyro
-from common import write_json
+from common import print_header, print_row, write_json
 
 from handgrad.scale.ahead import Compiled, compile_ahead
 from handgrad.scale.program import Figures
@@ -52,7 +52,7 @@ class Command:
         *("h100:1/1", "h100:8/1", "h100:8/4"),
     )
     """What to compile for, and the devices along `model`: TARGET/MODEL."""
-    output: Path = Path("build/benchmarks")
+    output: Path = Path("runs/benchmarks")
     """The folder of scaling.json."""
 
 
@@ -78,7 +78,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     show(TIMES, [times_row(one, found) for one in found if one.by_hand])
     show(LIMITS, [row for one in found for row in limit_rows(one)])
     rows = [compiled_json(one) for one in found]
-    write_json(command.output, "scaling", {"rows": rows})
+    write_json(command, "scaling", {"rows": rows})
 
 
 def billion() -> Job:
@@ -150,8 +150,9 @@ def names(one: Compiled) -> list[str]:
 
 def show(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """A table, as Markdown has it."""
-    for cells in (header, ["---"] * len(header), *rows):
-        print(f"| {' | '.join(cells)} |")
+    print_header(header)
+    for cells in rows:
+        print_row(cells)
     print()
 
 

@@ -91,7 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     summary = summarise(rows)
     print_tables(summary)
-    write_json(settings.output, "scoreboard", {"summary": summary, "rows": rows})
+    write_json(settings, "scoreboard", {"summary": summary, "rows": rows})
     draw(summary).savefig(settings.output / "scoreboard.png", dpi=130)
     return int(failed(summary))
 

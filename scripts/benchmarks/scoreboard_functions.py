@@ -77,9 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     summary = {dtype: summarise(rows, dtype) for dtype in settings.dtypes}
     print_tables(summary)
-    write_json(
-        settings.output, "scoreboard_functions", {"summary": summary, "rows": rows}
-    )
+    write_json(settings, "scoreboard_functions", {"summary": summary, "rows": rows})
     return int(any(map(failed, summary.values())))
 
 

@@ -4,24 +4,21 @@ python scripts/benchmarks/startup.py                    # three minutes on 2 qui
 python scripts/benchmarks/startup.py --rounds 3
 
 `handgrad train` with nothing compiled before (cold), and with its compilation cache
-(warm), beside PyTorch and scikit-learn as users write it: the same network, batches
-and optimiser. Processes take turns, in a new random order every round. Prints a table,
-and writes startup.json to --output.
+(warm), beside PyTorch, where installed, and scikit-learn as users write it: the same
+network, batches and optimiser. Processes take turns, in a new random order every round.
+Prints a table, and writes startup.json to --output.
 """
 
-import os
 import random
-import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import tyro
-from common import bound, summary, write_json
+from common import bound, installed, summary, until_line, without, write_json
 from rich.console import Console
 from rich.table import Table
 
@@ -79,7 +76,8 @@ class Settings:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Time, print, write."""
     settings = tyro.cli(Settings, description=__doc__, args=arguments)
-    names = ["handgrad, cold", "handgrad, warm", "PyTorch", "scikit-learn"]
+    peers = ["PyTorch", "scikit-learn"] if installed("torch") else ["scikit-learn"]
+    names = ["handgrad, cold", "handgrad, warm", *peers]
     seconds: dict[str, list[float]] = {name: [] for name in names}
     with tempfile.TemporaryDirectory() as folder:
         first_epoch("handgrad, warm", Path(folder))  # fills its cache
@@ -89,32 +87,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     rows = {name: summary(np.array(seconds[name])) for name in names}
     show(rows)
     medians = {name: row["median"] for name, row in rows.items()}
-    cold = medians["handgrad, cold"] / medians["PyTorch"]
-    warm = medians["handgrad, warm"] / medians["scikit-learn"]
+    what = "start to first epoch, {}, over {}"
     bounds = [
-        bound("start to first epoch, cold, over PyTorch", cold, 1.0),
-        bound("start to first epoch, warm, over scikit-learn", warm, 2.5),
+        bound(what.format(way, peer), medians[f"handgrad, {way}"] / medians[peer], most)
+        for way, peer, most in (("cold", "PyTorch", 1.0), ("warm", "scikit-learn", 2.5))
+        if peer in medians
     ]
-    write_json(settings.output, "startup", {"rows": rows, "bounds": bounds})
+    bounds += without(what.format("cold", "{}"), {"PyTorch": "torch"})
+    write_json(settings, "startup", {"rows": rows, "bounds": bounds})
     return 0
 
 
 def first_epoch(name: str, folder: Path) -> float:
     """Seconds until the process says that its first epoch has ended."""
-    began = time.perf_counter()
-    with subprocess.Popen(
-        command(name, folder),
-        stdout=subprocess.PIPE,
-        text=True,
-        env=os.environ | {"PYTHONUNBUFFERED": "1"},
-    ) as process:
-        assert process.stdout is not None
-        for line in process.stdout:
-            if line.startswith("epoch 1/1  loss"):
-                taken = time.perf_counter() - began
-                process.stdout.read()
-                return taken
-    raise SystemExit(f"{name} ended with {process.returncode}")
+    return until_line(name, command(name, folder), "epoch 1/1  loss")[1]
 
 
 def command(name: str, folder: Path) -> list[str]:
@@ -133,11 +119,12 @@ def command(name: str, folder: Path) -> list[str]:
 
 def show(rows: dict[str, dict[str, float]]) -> None:
     """Medians and least times, and both over those of the peers."""
+    peers = [name for name in rows if not name.startswith("handgrad")]
     table = Table(
-        "to the first epoch", "median s", "least s", "over PyTorch", "sklearn"
+        "to the first epoch", "median s", "least s", *(f"over {peer}" for peer in peers)
     )
     for name, row in rows.items():
-        over = (row["median"] / rows[peer]["median"] for peer in list(rows)[2:])
+        over = (row["median"] / rows[peer]["median"] for peer in peers)
         cells = (f"{value:.2f}" for value in (row["median"], row["least"], *over))
         table.add_row(name, *cells)
     Console().print(table)

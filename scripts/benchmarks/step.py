@@ -92,7 +92,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     ]
     show(rows)
     bounds = bounds_of(rows)
-    write_json(settings.output, "step", {"rows": rows, "bounds": bounds})
+    write_json(settings, "step", {"rows": rows, "bounds": bounds})
     return 0
 
 

@@ -90,7 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         bound(f"{size}: time over that from memory", slower, 1 / 0.8),
         bound(f"{size}: resident memory", resident, 2.0, unit="GB"),
     ]
-    write_json(Path(settings.output), "streaming", {"runs": rows, "bounds": bounds})
+    write_json(settings, "streaming", {"runs": rows, "bounds": bounds})
     return 0
 
 

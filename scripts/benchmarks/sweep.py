@@ -94,7 +94,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     show(medians, count, cores)
     found = {"networks": count, "cores": cores, "medians": medians, "rounds": rows}
     found["bounds"] = bounds_of(medians, count)
-    write_json(chosen.output, "sweep", found)
+    write_json(chosen, "sweep", found)
     return 0
 
 

@@ -25,7 +25,8 @@ FOUR = {"XLA_FLAGS": "--xla_force_host_platform_device_count=4"}
 PATIENCE = 300
 """Seconds until a test is given up, on a machine with much else to do."""
 
-EPOCHS = 40
+EPOCHS = 16
+"""Enough that a signal comes on the way."""
 SETTINGS = """\
 name = "blobs"
 

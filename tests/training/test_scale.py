@@ -95,7 +95,7 @@ def test_where_it_runs_is_no_part_of_what_it_is(tmp_path: Path) -> None:
         (main, ["--scale.zero"], "`scale.zero` must be false where scale.data is 1"),
         (main, ["--scale.data", "0"], "`scale.data` must be an integer >= 1"),
         (main, ["--scale.data", "64"], "`scale` must take no more devices than"),
-        (sweep, ["--scale.data", "2"], "`scale` must be left out of a sweep"),
+        (sweep, ["--scale.data", "3"], "`scale.data` must divide the 64 samples"),
     ],
 )
 def test_what_cannot_be_is_one_line_and_leaves_nothing(

@@ -14,7 +14,7 @@ from handgrad.training import Settings, TrainingError, load_settings
 from handgrad.training import sweep as room
 from handgrad.training.records.folder import read_status
 from handgrad.training.records.members import MEMBERS, append_members, read_members
-from handgrad.training.settings import Data, Model, Optimizer, Sweep, Training
+from handgrad.training.settings import Data, Model, Optimizer, Scale, Sweep, Training
 
 SETTINGS = Settings(
     name="iris",
@@ -48,8 +48,9 @@ def test_a_sweep_leaves_its_records_and_goes_on_after_a_signal(
     kept = (folder / MEMBERS).read_bytes()
     assert 1 <= len(read_members(folder)) < 4
 
-    text = io.StringIO()
-    ended = room.sweep(SETTINGS, tmp_path, Console(file=text, width=100))
+    text = io.StringIO()  # the rest on a mesh, which is no part of what a sweep is
+    on_mesh = replace(SETTINGS, scale=Scale(2, 2))
+    ended = room.sweep(on_mesh, tmp_path, Console(file=text, width=100))
     assert (ended.folder, ended.signal) == (folder, None)
     assert read_status(folder)["state"] == "done"
     assert (folder / MEMBERS).read_bytes().startswith(kept)
@@ -57,12 +58,15 @@ def test_a_sweep_leaves_its_records_and_goes_on_after_a_signal(
     assert len({(*member.values.items(), member.seed) for member in members}) == 4
     assert [each.seeds for each in ended.combinations] == [2, 2]
     assert "4 networks, 2 combinations with 2 seeds each" in text.getvalue()
+    assert "2 along data, 2 along model" in text.getvalue()
+    mesh = {"data": 2, "model": 2, "zero": False, "processes": 1}
+    assert read_status(folder)["mesh"] == mesh
 
     summary = json.loads((folder / "sweep.json").read_text("utf-8"))
     assert summary["best"] == {"optimizer.learning_rate": 0.1}
     best = load_settings(folder / "best.toml")
     learns = replace(SETTINGS.optimizer, learning_rate=0.1)
-    assert best == replace(SETTINGS, optimizer=learns, sweep=Sweep())
+    assert best == replace(on_mesh, optimizer=learns, sweep=Sweep())
     assert (folder / "sweep.png").stat().st_size > 1000
 
 

@@ -124,13 +124,12 @@ def _specs(job: Job, mesh: Mesh) -> Specs:
 
 
 def _by_autodiff(
-    objective: Objective,
-    params: handgrad.Params,
-    x: jax.Array,
-    arguments: dict[str, Any],
+    objective: Objective, params: handgrad.Params, *minibatch: Any
 ) -> tuple[jax.Array, handgrad.Params]:
+    """As `value_and_gradient`, of the same minibatch in the same dtype."""
+
     def loss(params: handgrad.Params) -> jax.Array:
-        narrow, narrow_x = cast((params, x), objective.dtype)
-        return handgrad.loss(narrow, narrow_x, **arguments)
+        x, arguments = minibatch
+        return handgrad.loss(*cast((params, x), objective.dtype), **arguments)
 
     return by_autodiff(loss)(params)

@@ -11,7 +11,7 @@ from handgrad.training.engine.prepare import prepare as prepare
 from handgrad.training.engine.programs import compile_programs as compile_programs
 from handgrad.training.engine.programs import start as start
 from handgrad.training.errors import TrainingError as TrainingError
-from handgrad.training.records.model import Classifier as Classifier
+from handgrad.training.records.classifier import Classifier as Classifier
 from handgrad.training.records.model import load_model as load_model
 from handgrad.training.settings import Settings as Settings
 from handgrad.training.settings import check_settings as check_settings

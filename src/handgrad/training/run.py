@@ -1,61 +1,34 @@
 """A run: train by the settings, and leave everything worth keeping in its folder."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 
-import handgrad
 from handgrad.scale.processes import first_says, highest, is_first, many
 from handgrad.scale.watch import Watch
 from handgrad.training.checked import check_gradient
 from handgrad.training.data import Dataset, fingerprint, load_data
-from handgrad.training.data.table import encoder_to_json
 from handgrad.training.engine.best import Best, better, nothing_yet
 from handgrad.training.engine.diagnose import why_not_finite
 from handgrad.training.engine.fit import Progress, fit
 from handgrad.training.engine.layout import about, gathered, in_words, laid
 from handgrad.training.engine.order import steps_of
 from handgrad.training.engine.prepare import Run, prepare
-from handgrad.training.engine.programs import (
-    Programs,
-    compile_programs,
-    prove,
-    start,
-)
+from handgrad.training.engine.programs import Programs, compile_programs, prove, start
 from handgrad.training.engine.step import State
 from handgrad.training.errors import Diverged
-from handgrad.training.files import replace_json
 from handgrad.training.interrupt import requested
 from handgrad.training.records.checkpoints import Checkpointer
-from handgrad.training.records.folder import (
-    Claim,
-    claim,
-    reclaim,
-    recorded,
-)
+from handgrad.training.records.folder import Claim, claim, reclaim, recorded
 from handgrad.training.records.metrics import append_record, truncate_records
-from handgrad.training.records.model import MODEL, Classifier, save_model
-from handgrad.training.records.predictions import (
-    PREDICTIONS,
-    Examples,
-    Predictions,
-    predict,
-    save_predictions,
-)
-from handgrad.training.records.run_records import read_run
+from handgrad.training.records.model import MODEL, save_model
+from handgrad.training.results import classifier, results
 from handgrad.training.settings import Settings, Training, check_settings
 from handgrad.training.together import claimed_by_first, ended_with_others
-from handgrad.training.views.scores import accuracy, class_scores, loss
-from handgrad.training.views.terminal import (
-    class_table,
-    file_names,
-    say,
-    say_report,
-    training_progress,
-)
+from handgrad.training.views.terminal import say, say_report, training_progress
 
 ANSWER = "Interrupted: ending with the steps in flight. Once more: at once."
 
@@ -120,13 +93,14 @@ def train(
             best, signal = _train(job, claimed, console)
         if not is_first():
             return Outcome(claimed.folder, None, signal)
-        model = _classifier(job, best.params)
+        model = classifier(settings, job.data, best.params)
         save_model(claimed.folder / MODEL, model)
         if signal:
             ends("interrupted")
             say(console, f"{claimed.folder}: the same command goes on from here.")
             return Outcome(claimed.folder, None, signal)
-        result = _results(job, best, model, claimed.folder, console)
+        epoch, folder = int(best.epoch), claimed.folder
+        result = results(settings, job.data, model, epoch, folder, console)
     return Outcome(claimed.folder, result)
 
 
@@ -150,55 +124,62 @@ def _train(job: Job, claimed: Claim, console: Any) -> tuple[Best, int | None]:
     done = int(state.step)
     if claimed.resumed:
         say(console, f"Going on in {claimed.folder} after {done:,} steps.")
-    report = check_gradient(
-        training.check if is_first() else "off",
-        claimed.folder,
-        run,
-        lambda: _at_home(run, state),
-        job.data.train,
-    )
-    say_report(console, report)
-    progresses = fit(
-        run,
-        programs,
-        state,
-        epochs=training.epochs,
-        chunk_steps=training.chunk_steps,
-    )
+    _check(job, claimed, state, console)
+    how = {"epochs": training.epochs, "chunk_steps": training.chunk_steps}
+    progresses = fit(run, programs, state, **how)
     with requested(ANSWER) as stop, _consumers(job, claimed, console, done) as tell:
         if first_says(_waited(best, training)):
             return best, None
         try:
-            for progress in progresses:
-                best = better(best, progress, training.min_change)
-                tell(progress)
-                if not progress.finite:
-                    continue  # `fit` raises next
-                signal = highest(stop() or 0) or None
-                ends = progress.last or _waited(best, training) or signal is not None
-                last = bool(first_says(ends))
-                checkpoint(
-                    progress.steps,
-                    {"state": progress.state, "best": best},
-                    ended=progress.record is not None,
-                    best=int(best.epoch),
-                    now=last,
-                )
-                if last:
-                    return best, signal
+            return _followed(training, progresses, best, checkpoint, stop, tell)
         except Diverged as error:
             state, _ = _restored(job, programs, checkpoint, console)
             why = why_not_finite(run, programs, state, error.steps)
             raise Diverged(f"{error} {why}", error.steps) from error
+
+
+def _followed(
+    training: Training,
+    progresses: Iterable[Progress],
+    best: Best,
+    checkpoint: Checkpointer,
+    stop: Callable[[], int | None],
+    tell: Callable[[Progress], None],
+) -> tuple[Best, int | None]:
+    """The best of a fit, which is followed to its end, or till patience ends, or to a
+    signal."""
+    for progress in progresses:
+        best = better(best, progress, training.min_change)
+        tell(progress)
+        if not progress.finite:
+            continue  # `fit` raises next
+        signal = highest(stop() or 0) or None
+        ends = progress.last or _waited(best, training) or signal is not None
+        last = bool(first_says(ends))
+        checkpoint(
+            progress.steps,
+            {"state": progress.state, "best": best},
+            ended=progress.record is not None,
+            best=int(best.epoch),
+            now=last,
+        )
+        if last:
+            return best, signal
     return best, None
 
 
-def _at_home(run: Run, state: State) -> State:
-    """On one device, as the check of the gradient wants it; of many processes none has
-    more than the beginning."""
-    if run.step.layout is None:
-        return state
-    return start(run) if many() else jax.device_put(jax.device_get(state))
+def _check(job: Job, claimed: Claim, state: State, console: Any) -> None:
+    """The gradient against `jax.grad`, by process 0 and on one device; of many
+    processes none has more of a state than the beginning."""
+    run, how = job.run, job.settings.training.check if is_first() else "off"
+
+    def at_home() -> State:
+        if run.step.layout is None:
+            return state
+        return start(run) if many() else jax.device_put(jax.device_get(state))
+
+    report = check_gradient(how, claimed.folder, run, at_home, job.data.train)
+    say_report(console, report)
 
 
 def _restored(
@@ -253,69 +234,6 @@ def _waited(best: Best, training: Training) -> bool:
     return 0 < training.patience <= best.waited
 
 
-def _classifier(job: Job, params: handgrad.Params) -> Classifier:
-    data, table = job.data, job.data.table
-    return Classifier(
-        params,
-        job.settings.model.activation,
-        data.classes,
-        data.features,
-        data.image_shape,
-        data.scaling,
-        encoder_to_json(table) if table else None,
-    )
-
-
-def _results(
-    job: Job, best: Best, model: Classifier, folder: Path, console: Any
-) -> dict[str, Any]:
-    """Predict what was held out and write what came of it; draw it last."""
-    predictions = predict(model, _held_out(job.data))
-    save_predictions(folder / PREDICTIONS, predictions)
-    result = {
-        "name": job.settings.name,
-        "seed": job.settings.seed,
-        "parameters": sum(leaf.size for leaf in jax.tree.leaves(model.params)),
-        "best_epoch": int(best.epoch),
-        **_figures(predictions, "validation"),
-        **_figures(predictions, "test"),
-    }
-    replace_json(folder / "result.json", result)
-    part = predictions.part[-1]
-    scores = class_scores(predictions.of(part))
-    console.print(class_table(scores, f"By class, {part} part"))
-    from handgrad.training.views.folder_pictures import write_pictures
-
-    write_pictures(read_run(folder))
-    say(console, _ending(result, folder))
-    return result
-
-
-def _held_out(data: Dataset) -> dict[str, Examples]:
-    """Validation and test samples; the training samples where there are neither."""
-    names = ("training", "validation", "test")
-    parts = {
-        name: Examples(part.x, part.y, rows)
-        for name, part, rows in zip(names, data[:3], data.rows, strict=True)
-        if len(part.y)
-    }
-    training = parts.pop("training")
-    return parts or {"training": training}
-
-
-def _figures(predictions: Predictions, part: str) -> dict[str, Any]:
-    found = predictions.of(part)
-    if not len(found.true):
-        return {}
-    scores = class_scores(found)
-    return {
-        f"{part}_samples": len(found.true),
-        f"{part}_accuracy": accuracy(found),
-        f"{part}_loss": loss(found),
-        f"{part}_classes": {score.name: score._asdict() for score in scores},
-    }
-
-
 def _in_words(job: Job) -> str:
     data = job.data
     sizes = [len(part.y) for part in data[:3]]
@@ -326,10 +244,3 @@ def _in_words(job: Job) -> str:
         f"and {sizes[2]:,} test samples, on {jax.devices()[0].device_kind}"
         f"{in_words(job.run.step.layout)}"
     )
-
-
-def _ending(result: dict[str, Any], folder: Path) -> str:
-    part = "test" if "test_accuracy" in result else "validation"
-    accuracy = result.get(f"{part}_accuracy")
-    tested = "" if accuracy is None else f"{part} accuracy {accuracy:.4f}, "
-    return f"{tested}best epoch {result['best_epoch']}\n{file_names(folder)}"

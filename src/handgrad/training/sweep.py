@@ -11,6 +11,7 @@ import jax
 from handgrad.training.checked import check_gradient
 from handgrad.training.data import fingerprint, load_data
 from handgrad.training.engine.evaluate import Score
+from handgrad.training.engine.layout import about, in_words
 from handgrad.training.engine.prepare import prepare
 from handgrad.training.engine.programs import start
 from handgrad.training.engine.sweep import (
@@ -78,7 +79,8 @@ def sweep(
     check_settings(named)
     claimed = claim(root, named, fingerprint(data), fresh=fresh)
     folder = claimed.folder
-    with recorded(claimed, jax.devices()[0].device_kind) as ends:
+    mesh = about(plan.task.layout, settings.scale)
+    with recorded(claimed, jax.devices()[0].device_kind, mesh) as ends:
         say(console, _in_words(settings, plan))
         first = prepare(settings_of(settings, plan.members[0]), data)
         report = check_gradient(
@@ -197,5 +199,5 @@ def _in_words(settings: Settings, plan: Plan) -> str:
         f"{settings.name}: {len(plan.members):,} networks, "
         f"{len(plan.members) // settings.sweep.seeds:,} combinations with "
         f"{settings.sweep.seeds:,} seeds each; {chunks}, on "
-        f"{jax.devices()[0].device_kind}"
+        f"{jax.devices()[0].device_kind}{in_words(plan.task.layout)}"
     )

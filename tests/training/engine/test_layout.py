@@ -35,10 +35,10 @@ def small(settings: Settings) -> Settings:
 
 @pytest.fixture
 def everything(small: Settings) -> Settings:
-    """All that weighs, drops, clips, smooths and averages, at once."""
+    """All that weighs, drops, clips, smooths and averages, at once; of 6-8-3."""
     return changed(
         small,
-        model={"hidden_dropout": 0.3, "input_dropout": 0.1},
+        model={"hidden": (8,), "hidden_dropout": 0.3, "input_dropout": 0.1},
         optimizer={
             "name": "adamw",
             "weight_decay": 0.1,
@@ -96,7 +96,10 @@ OTHERS: dict[str, tuple[dict[str, dict[str, Any]], float]] = {
     "bfloat16": ({"model": {"dtype": "bfloat16"}}, 2**-8),
     # It turns the rounding of the loss into that of its step.
     "a line search": (
-        {"optimizer": {"name": "lbfgs", "learning_rate": 1.0, "weight_decay": 0.01}},
+        {
+            "model": {"hidden": (8,)},
+            "optimizer": {"name": "lbfgs", "learning_rate": 1.0, "weight_decay": 0.01},
+        },
         1e-4,
     ),
 }

@@ -13,8 +13,8 @@ from run_folders import classifier
 import handgrad
 from handgrad.training import TrainingError
 from handgrad.training.data import Scaling
+from handgrad.training.records.classifier import Classifier
 from handgrad.training.records.export import PLATFORMS, export_model
-from handgrad.training.records.model import Classifier
 from handgrad.training.records.onnx_graph import ACTIVATIONS, onnx_model
 
 SCALE = Scaling(np.arange(6, dtype=np.float32), np.full(6, 2, np.float32))

@@ -18,7 +18,7 @@ from run_folders import classifier
 import handgrad
 from handgrad.training import TrainingError
 from handgrad.training.data import Rows, Scaling
-from handgrad.training.records import model as saved
+from handgrad.training.records import classifier as room
 from handgrad.training.records.model import load_model, save_model
 
 CLIPPED = Scaling(
@@ -96,7 +96,7 @@ def test_batches_make_no_difference(
     x = np.random.default_rng(3).normal(size=(samples, 6)).astype(np.float32)
     together = model.predict_proba(x)
     assert together.shape == (samples, 4)
-    monkeypatch.setattr(saved, "_NUMBERS_AT_ONCE", 8 * 13)
+    monkeypatch.setattr(room, "_NUMBERS_AT_ONCE", 8 * 13)
     np.testing.assert_allclose(model.predict_proba(x), together, rtol=1e-6)
 
 

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 from run_folders import classifier, records, right_predictions, write_run
 
-from handgrad.training.records.model import Classifier
+from handgrad.training.records.classifier import Classifier
 from handgrad.training.records.run_records import read_run
 from handgrad.training.views import classes, curves, images
 from handgrad.training.views.folder_pictures import write_pictures

@@ -14,7 +14,8 @@ from handgrad.training.data.labels import as_words
 from handgrad.training.data.table import Encoder, Words, encode, encoder_from_json
 from handgrad.training.errors import TrainingError, nearest
 from handgrad.training.files import UNREADABLE
-from handgrad.training.records.model import MODEL, Classifier, layer_sizes, load_model
+from handgrad.training.records.classifier import Classifier, layer_sizes
+from handgrad.training.records.model import MODEL, load_model
 
 
 class Inputs(NamedTuple):

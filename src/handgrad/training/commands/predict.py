@@ -15,7 +15,7 @@ from handgrad.training.commands.exit_code import exit_code
 from handgrad.training.commands.inputs import read_inputs, run_model
 from handgrad.training.errors import TrainingError
 from handgrad.training.files import replace_file
-from handgrad.training.records.model import Classifier
+from handgrad.training.records.classifier import Classifier
 
 
 @dataclass(frozen=True)

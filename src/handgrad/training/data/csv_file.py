@@ -4,19 +4,23 @@ import csv
 import io
 from collections.abc import Iterator, Sequence
 from itertools import islice
-from math import nan
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from handgrad.training.data.cells import (
+    is_number,
+    numbers_of,
+    numbers_or_refuse,
+    places_of,
+)
 from handgrad.training.data.dataset import Samples
 from handgrad.training.data.files import broken, opened, reading
 from handgrad.training.data.table import Encoder, Table, Words
 from handgrad.training.errors import TrainingError, nearest, shortened
 from handgrad.training.settings.tables import Data
 
-MISSING = frozenset(("", "?", "NA", "N/A", "NaN", "nan", "NULL", "null", "None"))
 MOST_WORDS = 1000  # of a column of categories
 MOST_LABELS = 2**16
 _CELLS = 2**18  # of a block of rows
@@ -107,7 +111,7 @@ def _columns(path: Path, header: str) -> tuple[bool, tuple[str, ...]]:
         raise broken(path, "with rows, got none.")
     cells = tuple(cell.strip() for cell in first)
     named = header == "yes" or (
-        header == "auto" and not any(map(_is_number, cells)) and "" not in cells
+        header == "auto" and not any(map(is_number, cells)) and "" not in cells
     )
     if not named:
         return False, tuple(map(str, range(len(cells))))
@@ -173,7 +177,7 @@ def _text_columns(
 ) -> set[int]:
     found: set[int] = set()
     for _, columns in _blocks(path, header, names):
-        found |= {p for p in read if p not in found and _numbers(columns[p]) is None}
+        found |= {p for p in read if p not in found and numbers_of(columns[p]) is None}
     return found
 
 
@@ -187,12 +191,12 @@ def _read(
     places: list[np.ndarray] = []
     for start, columns in _blocks(path, header, names):
         block = [
-            _numbers_or_refuse(columns[place], names[place], start, path)
+            numbers_or_refuse(columns[place], names[place], start, path)
             for place in kinds.numbers
         ]
         numbers.append(np.array(block).reshape(len(block), len(columns[0])))
         codes = [
-            _places(columns[place], words)
+            places_of(columns[place], words)
             for place, words in zip(texts, known, strict=True)
         ]
         places.append(np.array(codes, np.int32).reshape(len(codes), len(columns[0])))
@@ -224,51 +228,3 @@ def _check_words(
                 f"`data.categorical` must name columns of at most {MOST_WORDS} words, "
                 f"got more in {names[place]!r} of {path}. Name it in data.ignored."
             )
-
-
-def _places(cells: Sequence[str], words: dict[str, int]) -> list[int]:
-    """Where each cell's word stands among the words met so far; new ones are added."""
-    stripped = map(str.strip, cells)
-    return [
-        -1 if cell in MISSING else words.setdefault(cell, len(words))
-        for cell in stripped
-    ]
-
-
-def _numbers(cells: Sequence[str]) -> list[float] | None:
-    """The cells as numbers, NaN where nothing stands; None where text does."""
-    if "_" in "".join(cells):  # which Python reads as a digit's neighbour
-        return None
-    try:
-        return [float(cell) for cell in cells]
-    except ValueError:
-        pass
-    try:
-        return [nan if cell.strip() in MISSING else float(cell) for cell in cells]
-    except ValueError:
-        return None
-
-
-def _numbers_or_refuse(
-    cells: Sequence[str], name: str, start: int, path: Path
-) -> list[float]:
-    numbers = _numbers(cells)
-    if numbers is None:
-        row = next(
-            row
-            for row, cell in enumerate(cells)
-            if cell.strip() not in MISSING and not _is_number(cell)
-        )
-        raise TrainingError(
-            f"`data.categorical` must name column {shortened(name)} of {path} for it "
-            f"to hold text, got {shortened(cells[row])} in row {start + row}. Or name "
-            "it in data.ignored."
-        )
-    return numbers
-
-
-def _is_number(cell: str) -> bool:
-    try:
-        return "_" not in cell and float(cell) is not None
-    except ValueError:
-        return False

@@ -127,6 +127,14 @@ def spread(tree: Any, where: Any) -> Any:
     return tree if where is None else jax.lax.with_sharding_constraint(tree, where)
 
 
+def of_many(where: Any) -> Any:
+    """Where arrays lie that have one axis more than those of ``where``, the first: the
+    members of a sweep, all of them on every device."""
+    return jax.tree.map(
+        lambda lies: NamedSharding(lies.mesh, P(None, *lies.spec)), where
+    )
+
+
 def put(array: np.ndarray, layout: Layout | None) -> jax.Array:
     """An array that this process has, whole on every device."""
     return jnp.asarray(array) if layout is None else laid(array, layout.whole)

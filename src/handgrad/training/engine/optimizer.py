@@ -6,7 +6,7 @@ itself, an L2 penalty; and around them the accumulation over minibatches.
 """
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
 
@@ -16,10 +16,11 @@ import optax
 import optax.contrib
 
 from handgrad.network import Layer, Params
+from handgrad.training.engine.named import call, lookup
 from handgrad.training.engine.numbers import known, off
 from handgrad.training.engine.order import Draw
 from handgrad.training.engine.penalty import with_penalty
-from handgrad.training.errors import TrainingError, nearest, shortened
+from handgrad.training.errors import TrainingError
 from handgrad.training.settings import Optimizer, Schedule
 
 _RATES = ("learning_rate", "max_learning_rate")
@@ -76,7 +77,7 @@ def make_schedule(
             f"`{key}.warmup_steps` must be below the {steps} updates of the schedule, "
             f"got {warmup}. Warm up for less, or train for more epochs."
         )
-    function = _lookup(settings.name, schedule_names(), f"{key}.name")
+    function = lookup(settings.name, schedule_names(), f"{key}.name")
     if settings.name == "constant_schedule" and not settings.arguments:
         schedule: Any = peak
     else:
@@ -87,7 +88,7 @@ def make_schedule(
         if peak_name == "peak_value" and "init_value" in taken:
             defaults["init_value"] = 0.0
         peaks = {peak_name: peak} if peak_name else {}
-        schedule = _call(function, peaks, defaults, settings.arguments, key)
+        schedule = call(function, peaks, defaults, settings.arguments, key)
     if off(warmup):
         return schedule
     return lambda step: _warmed_up(schedule, warmup, step)
@@ -112,7 +113,7 @@ def make_optimizer(
       TrainingError: for an unknown name or argument, a missing argument, or a weight
         decay that would reach the biases.
     """
-    function = _lookup(settings.name, optimizer_names(), "optimizer.name")
+    function = lookup(settings.name, optimizer_names(), "optimizer.name")
     taken = inspect.signature(function).parameters
     updates = max(1, steps // settings.accumulate)
     rate = make_schedule(settings.schedule, settings.learning_rate, updates)
@@ -121,9 +122,7 @@ def make_optimizer(
     if "key" in taken:
         defaults["key"] = jax.random.fold_in(jax.random.key(seed), Draw.NOISE)
     inject = optax.inject_hyperparams(function, static_args=[*taken.keys() - rates])
-    optimizer = _call(
-        function, rates, defaults, settings.arguments, "optimizer", inject
-    )
+    optimizer = call(function, rates, defaults, settings.arguments, "optimizer", inject)
     if not off(penalty):
         optimizer = with_penalty(penalty, optimizer)
     clip = _clip(settings.clip_norm)
@@ -208,87 +207,3 @@ def _clip(norm: Any) -> optax.GradientTransformation:
         return jax.tree.map(lambda c, g: jnp.where(norm > 0, c, g), clipped, grads)
 
     return optax.stateless(update)
-
-
-def _lookup(
-    name: str, functions: Mapping[str, Callable[..., Any]], key: str
-) -> Callable[..., Any]:
-    if name not in functions:
-        raise TrainingError(
-            f"`{key}` must be a function of Optax, got {name!r}. "
-            f"{nearest(name, functions)}"
-        )
-    return functions[name]
-
-
-def _call(
-    function: Callable[..., Any],
-    rates: dict[str, Any],
-    defaults: dict[str, Any],
-    given: dict[str, Any],
-    key: str,
-    make: Callable[..., Any] | None = None,
-) -> Any:
-    """Call with named arguments, after checking the names. ``rates`` are the arguments
-    that the learning rate of the settings makes; ``given`` may not hold them."""
-    parameters = inspect.signature(function).parameters
-    for name in given:
-        if name in rates:
-            raise TrainingError(
-                f"`{key}.arguments.{name}` must be left out: `optimizer.learning_rate` "
-                f"sets it. Got {given[name]!r}."
-            )
-        if name not in parameters:
-            raise TrainingError(
-                f"`{key}.arguments.{name}` is not an argument of {function.__name__}. "
-                f"{nearest(name, parameters)}"
-            )
-        _check_kind(f"{key}.arguments.{name}", parameters[name].default, given[name])
-    chosen = {name: _value(value) for name, value in given.items()}
-    arguments = defaults | rates | chosen
-    missing = _missing(parameters.values(), arguments)
-    if missing:
-        raise TrainingError(
-            f"`{key}.arguments` must hold {', '.join(missing)} for "
-            f"{function.__name__}, got {', '.join(arguments) or 'none'}."
-        )
-    try:
-        made = function(**arguments)
-        return make(**arguments) if make else made
-    except Exception as error:
-        raise TrainingError(
-            f"`{key}.arguments` do not suit {function.__name__}: {error}"
-        ) from error
-
-
-def _check_kind(key: str, default: Any, value: Any) -> None:
-    """Where Optax has a truth value or a number, such must come: it would take text for
-    true, and fail far from here for a number."""
-    kinds = {bool: "true or false", int: "a number", float: "a number"}
-    what = kinds.get(type(default))
-    right = isinstance(value, bool) == (type(default) is bool)
-    if what and not (right and not isinstance(value, str | list | dict)):
-        raise TrainingError(f"`{key}` must be {what}, got {shortened(value)}.")
-
-
-def _missing(
-    parameters: Iterable[inspect.Parameter], arguments: dict[str, Any]
-) -> list[str]:
-    return [
-        parameter.name
-        for parameter in parameters
-        if parameter.default is parameter.empty and parameter.name not in arguments
-    ]
-
-
-def _value(value: Any) -> Any:
-    """TOML's lists and tables as Optax wants them: tuples, and integer keys
-    (boundaries_and_scales)."""
-    if isinstance(value, list):
-        return tuple(map(_value, value))
-    if isinstance(value, dict):
-        return {
-            int(key) if key.isdigit() else key: _value(item)
-            for key, item in value.items()
-        }
-    return value

@@ -127,33 +127,27 @@ def take_step(
     """One update by one minibatch."""
     lies = step.layout
     state = spread(state, lies and lies.state)
-    objective, params = step.objective, state.params
     if lies:  # labels and weights are small, and known to all
         x, y, weights = spread((x, y, weights), (lies.rows, lies.whole, lies.whole))
     key = jax.random.fold_in(jax.random.fold_in(key, Draw.MASKS), state.step)
     arguments = loss_arguments(
-        objective, params, y, weights=weights, key=key if drops(objective) else None
+        step.objective,
+        state.params,
+        y,
+        weights=weights,
+        key=key if drops(step.objective) else None,
     )
     x = scale(step.scaling, x)
-    value, grads = step.gradient(objective, params, x, arguments)
+    value, grads = step.gradient(step.objective, state.params, x, arguments)
     if lies:  # summed over the samples, then each device's share of them
         grads = spread(spread(grads, lies.state.params), lies.grads)
 
     # L-BFGS differentiates the objective itself, and hands it an obj_fn as well.
     def value_fn(params: handgrad.Params, obj_fn: object = None) -> jax.Array:
         del obj_fn
-        return loss_by_hand(objective, params, x, arguments)
+        return loss_by_hand(step.objective, params, x, arguments)
 
-    updates, opt_state = step.optimizer.update(
-        grads,
-        state.opt_state,
-        params,
-        value=value,
-        grad=grads,
-        value_fn=value_fn,
-        obj_fn=value_fn,
-    )
-    params = cast(handgrad.Params, optax.apply_updates(params, updates))
+    params, opt_state = _updated(step, state, value, grads, value_fn)
     weight = jnp.sum(spread(arguments["weights"], lies and lies.whole))
     after = State(
         params,
@@ -163,6 +157,27 @@ def take_step(
         Sums(state.sums.loss + value * weight, state.sums.weight + weight),
     )
     return spread(after, lies and lies.state)
+
+
+def _updated(
+    step: Step,
+    state: State,
+    value: jax.Array,
+    grads: handgrad.Params,
+    value_fn: Callable[..., jax.Array],
+) -> tuple[handgrad.Params, optax.OptState]:
+    """What the optimiser makes of a gradient; it may look at the objective besides."""
+    updates, opt_state = step.optimizer.update(
+        grads,
+        state.opt_state,
+        state.params,
+        value=value,
+        grad=grads,
+        value_fn=value_fn,
+        obj_fn=value_fn,
+    )
+    params = optax.apply_updates(state.params, updates)
+    return cast(handgrad.Params, params), opt_state
 
 
 def _average(

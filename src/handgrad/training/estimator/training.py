@@ -1,6 +1,5 @@
-"""`fit` and `partial_fit`: samples are checked, programs found, epochs run."""
+"""`fit` and `partial_fit`: programs are found for the samples, and epochs run."""
 
-import warnings
 from dataclasses import replace
 from typing import Any
 
@@ -8,8 +7,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from sklearn.utils import check_random_state
-from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import validate_data
 
 from handgrad.network import Layer, Params
 from handgrad.training.engine.evaluate import Samples
@@ -36,12 +33,17 @@ from handgrad.training.estimator.parameters import (
 from handgrad.training.estimator.programs import begin, programs_of
 from handgrad.training.estimator.samples import (
     Weighted,
-    check_weights,
     dataset_of,
     held_out,
-    label_places,
     with_class_weight,
     without_weightless,
+)
+from handgrad.training.estimator.validated import (
+    check_classes,
+    check_number_of_classes,
+    samples_of,
+    validated,
+    validation_of,
 )
 
 
@@ -49,7 +51,7 @@ def fit(model: Any, x: Any, y: Any, sample_weight: Any, validation_data: Any) ->
     """`MLPClassifier.fit`."""
     parameters = _checked(model)
     goes_on = parameters["warm_start"] and hasattr(model, "coefs_")
-    x, y = _validated(model, x, y, anew=not goes_on)
+    x, y = validated(model, x, y, anew=not goes_on)
     if not goes_on:
         model.classes_ = np.unique(y)
     elif set(np.unique(y).tolist()) != set(model.classes_.tolist()):
@@ -57,13 +59,13 @@ def fit(model: Any, x: Any, y: Any, sample_weight: Any, validation_data: Any) ->
             "`y` must hold the classes of the last fit with `warm_start`, "
             f"{shortened(model.classes_.tolist())}, got {shortened(set(y.tolist()))}."
         )
-    samples = _samples(model, x, y, sample_weight)
-    _check_classes(model.classes_, samples)
+    samples = samples_of(model, x, y, sample_weight)
+    check_classes(model.classes_, samples)
     random = check_random_state(model.random_state)
     seed = random.randint(2**31 - 1)
     validation = None
     if validation_data is not None:
-        validation = _validation(model, validation_data, x.dtype)
+        validation = validation_of(model, validation_data, x.dtype)
     elif model.early_stopping and model.solver != "lbfgs":
         samples, validation = held_out(samples, model.validation_fraction, random)
     _train(model, samples, validation, seed, anew=not goes_on)
@@ -88,16 +90,16 @@ def partial_fit(model: Any, x: Any, y: Any, sample_weight: Any, classes: Any) ->
             "`classes` must be passed in the first call to `partial_fit`: all labels "
             "that there will be."
         )
-    x, y = _validated(model, x, y, anew=anew)
+    x, y = validated(model, x, y, anew=anew)
     if anew:
         model.classes_ = np.unique(classes)
-        _check_number_of_classes(model.classes_)
+        check_number_of_classes(model.classes_)
     elif classes is not None and not np.array_equal(np.unique(classes), model.classes_):
         raise ValueError(
             f"`classes` must be those of the first call, {model.classes_}, got "
             f"{shortened(classes)}."
         )
-    samples = _samples(model, x, y, sample_weight)
+    samples = samples_of(model, x, y, sample_weight)
     seed = check_random_state(model.random_state).randint(2**31 - 1)
     _train(model, samples, None, seed, anew=anew, incremental=True)
 
@@ -112,65 +114,6 @@ def _checked(model: Any) -> dict[str, Any]:
     check_parameters(parameters)
     check_schedule(parameters["learning_rate"], schedule_names())
     return parameters
-
-
-def _validated(model: Any, x: Any, y: Any, *, anew: bool) -> tuple[Any, np.ndarray]:
-    dtype: Any = {
-        "auto": np.float32 if _is_narrow(x) else (np.float64, np.float32),
-        "float64": np.float64,
-        "float32": np.float32,
-        "bfloat16": np.float32,
-    }[model.dtype]
-    dtype = dtype if anew else model.coefs_[0].dtype
-    with np.errstate(over="ignore"):  # what does not fit is infinite, and refused
-        x, y = validate_data(model, x, y, dtype=dtype, reset=anew)
-    check_classification_targets(y)
-    return x, y
-
-
-def _is_narrow(x: Any) -> bool:
-    """Whether a frame is of float32 alone, which scikit-learn does not see of all."""
-    return hasattr(x, "columns") and np.asarray(x[:1]).dtype == np.float32
-
-
-def _samples(model: Any, x: Any, y: Any, sample_weight: Any) -> Weighted:
-    weights = check_weights(sample_weight, x)
-    return without_weightless(x, label_places(y, model.classes_), weights)
-
-
-def _validation(model: Any, given: Any, dtype: Any) -> Weighted:
-    if not isinstance(given, tuple | list) or len(given) not in (2, 3):
-        raise ValueError(
-            "`validation_data` must be (X, y) or (X, y, sample_weight), got "
-            f"{shortened(given)}."
-        )
-    x, y = validate_data(model, *given[:2], dtype=dtype, reset=False)
-    return _samples(model, x, y, given[2] if len(given) == 3 else None)
-
-
-def _check_number_of_classes(classes: np.ndarray) -> None:
-    if len(classes) < 2:
-        raise ValueError(
-            "`y` must hold two classes or more, got one class: "
-            f"{shortened(classes.tolist())}."
-        )
-
-
-def _check_classes(classes: np.ndarray, samples: Weighted) -> None:
-    """Something to tell apart; and a word on what cannot be learned."""
-    _check_number_of_classes(classes)
-    there = np.bincount(samples.y, minlength=len(classes)) > 0
-    missing = shortened(classes[~there].tolist())
-    if there.sum() < 2:
-        raise ValueError(
-            "`sample_weight` must leave two classes or more with some weight, got none "
-            f"for class {missing}."
-        )
-    if not there.all():
-        warnings.warn(
-            f"`sample_weight` leaves class {missing} no weight: it is not learned.",
-            stacklevel=4,
-        )
 
 
 def _train(

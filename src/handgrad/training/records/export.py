@@ -12,7 +12,7 @@ import numpy as np
 from jax import export
 
 from handgrad.training.files import replace_file
-from handgrad.training.records.model import Classifier, layer_sizes, probabilities
+from handgrad.training.records.classifier import Classifier, layer_sizes, probabilities
 
 Format = Literal["jax", "onnx"]
 PLATFORMS = ("cpu", "cuda", "tpu")

@@ -1,17 +1,10 @@
 """The folder of a run and its life: who writes in it, and how its last writer ended."""
 
 import json
-import os
-import platform
-import shlex
-import socket
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -20,13 +13,12 @@ from filelock import FileLock, Timeout
 from handgrad.scale.processes import is_first
 from handgrad.training.errors import Diverged, TrainingError
 from handgrad.training.files import replace_json
+from handgrad.training.records.process import about_process
 from handgrad.training.settings import Settings, load_settings, save_settings
 
 State = Literal["running", "done", "interrupted", "diverged", "failed"]
 
 SETTINGS, STATUS, LOCK = "settings.toml", "status.json", ".lock"
-
-_QUIET: dict[str, Any] = {"capture_output": True, "text": True, "check": True}
 
 
 class Claim(NamedTuple):
@@ -118,7 +110,7 @@ def recorded(
         nonlocal ended
         ended = state
 
-    about = _about_process(device)
+    about = about_process(device)
     write_status(folder, state="running", error=None, mesh=mesh, **about)
     error = None
     try:
@@ -161,18 +153,6 @@ def _how(error: BaseException) -> State:
     if isinstance(error, KeyboardInterrupt):
         return "interrupted"
     return "diverged" if isinstance(error, Diverged) else "failed"
-
-
-def _about_process(device: str) -> dict[str, Any]:
-    return {
-        "process": os.getpid(),
-        "host": socket.gethostname(),
-        "command": f"{sys.argv[0]} {shlex.join(sys.argv[1:])}",
-        "device": device,
-        "python": platform.python_version(),
-        "versions": {name: _version(name) for name in ("handgrad", "jax", "optax")},
-        "revision": _revision(),
-    }
 
 
 def _unfinished(folder: Path, settings: Settings, data: str) -> Claim | None:
@@ -237,23 +217,3 @@ def _named(root: Path, name: str) -> Iterator[Path]:
 
 def _now() -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S%z")
-
-
-def _version(name: str) -> str | None:
-    """Of an installed package; None of one that is used where it lies."""
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None
-
-
-def _revision() -> str | None:
-    """The commit of this source, where it is a checkout; "-dirty" if it was changed."""
-    git = ["git", "-C", str(Path(__file__).parent)]
-    here = Path(__file__).name
-    try:
-        subprocess.run([*git, "ls-files", "--error-unmatch", here], **_QUIET)
-        found = subprocess.run([*git, "describe", "--always", "--dirty"], **_QUIET)
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return found.stdout.strip()

@@ -13,7 +13,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from handgrad.training.errors import TrainingError
-from handgrad.training.records.model import Classifier, layer_sizes
+from handgrad.training.records.classifier import Classifier, layer_sizes
 
 _OPSET, _IR_VERSION = 20, 10  # of onnx 1.16, and ONNX Runtime 1.18
 

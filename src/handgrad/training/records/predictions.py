@@ -9,7 +9,7 @@ import numpy as np
 
 from handgrad.training.errors import TrainingError
 from handgrad.training.files import UNREADABLE, replace_file
-from handgrad.training.records.model import Classifier, layer_sizes
+from handgrad.training.records.classifier import Classifier, layer_sizes
 
 PREDICTIONS = "predictions.npz"
 MOST_MISTAKES = 30

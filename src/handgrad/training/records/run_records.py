@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from handgrad.training.errors import TrainingError
+from handgrad.training.records.classifier import Classifier
 from handgrad.training.records.metrics import EpochRecord, read_records
-from handgrad.training.records.model import MODEL, Classifier, load_model
+from handgrad.training.records.model import MODEL, load_model
 from handgrad.training.records.predictions import (
     PREDICTIONS,
     Predictions,

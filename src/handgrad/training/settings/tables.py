@@ -179,7 +179,8 @@ class Sweep:
 
 @dataclass(frozen=True)
 class Scale:
-    """How a run is spread over devices; its result is the same to rounding."""
+    """How a run, or each network of a sweep, is spread over devices; its result is the
+    same to rounding."""
 
     data: Count = 1
     """Devices that share the samples of a minibatch; each has the parameters."""

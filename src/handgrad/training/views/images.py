@@ -3,7 +3,7 @@
 import numpy as np
 from matplotlib.figure import Figure
 
-from handgrad.training.records.model import Classifier
+from handgrad.training.records.classifier import Classifier
 from handgrad.training.records.predictions import Predictions
 from handgrad.training.views.style import short
 

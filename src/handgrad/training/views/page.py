@@ -8,8 +8,8 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
+from handgrad.training.records.classifier import layer_sizes
 from handgrad.training.records.metrics import best_record
-from handgrad.training.records.model import layer_sizes
 from handgrad.training.records.run_records import RunRecords
 from handgrad.training.views import classes, curves, images, scores
 from handgrad.training.views.style import svg

@@ -1,7 +1,8 @@
 """The members of a sweep, trained chunk by chunk with one compiled program.
 
 On a CPU every core has a chunk of its own at work: products as small as these gain
-nothing from a second core.
+nothing from a second core. On a mesh one chunk is at work on all devices, where each of
+its members lies as a single run does.
 """
 
 from collections.abc import Callable, Generator, Sequence
@@ -13,7 +14,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from handgrad.training.engine.best import Best
 from handgrad.training.engine.fit import Pace
+from handgrad.training.engine.layout import of_many
 from handgrad.training.engine.sweep import member
 from handgrad.training.engine.sweep.member import (
     Member,
@@ -116,14 +119,34 @@ def compile_programs(plan: Plan) -> Programs:
     """Trace the programs, and compile them side by side."""
     begin, advance, finish = make_programs(plan.task, plan.size)
     point, one = points(plan, plan.members[:1]), np.int32(1)
-    members = jax.eval_shape(begin, point)
+    members, lies = jax.eval_shape(begin, point), _shardings(plan.task)
     lowered = (
-        jax.jit(begin).lower(point),
-        jax.jit(advance, donate_argnums=1).lower(point, members, plan.parts, one, one),
-        jax.jit(finish).lower(point, members, plan.parts),
+        jax.jit(begin, **lies.begin).lower(point),
+        jax.jit(advance, donate_argnums=1, **lies.advance).lower(
+            point, members, plan.parts, one, one
+        ),
+        jax.jit(finish, **lies.finish).lower(point, members, plan.parts),
     )
     with ThreadPoolExecutor() as pool:
         return Programs(*pool.map(lambda each: each.compile(), lowered))
+
+
+def _shardings(task: Task) -> Any:
+    """What `jax.jit` is told of each program: on a mesh where its arguments and its
+    results lie, else nothing."""
+    layout = task.layout
+    if layout is None:
+        return Programs({}, {}, {})  # pyright: ignore[reportArgumentType]
+    whole: Any = layout.whole
+    state = of_many(layout.state)
+    best = Best(state.params, whole, whole, whole, whole)
+    members = Member(state, best, whole, whole)
+    places = (
+        ((whole,), members),
+        ((whole, members, whole, whole, whole), members),
+        ((whole, members, whole), whole),
+    )
+    return Programs(*({"in_shardings": i, "out_shardings": o} for i, o in places))  # pyright: ignore[reportArgumentType]
 
 
 def make_programs(task: Task, size: int) -> Programs:

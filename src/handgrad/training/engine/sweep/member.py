@@ -14,6 +14,7 @@ import handgrad
 from handgrad.training.data import Dataset
 from handgrad.training.engine.best import Best
 from handgrad.training.engine.evaluate import Samples, Score, evaluate
+from handgrad.training.engine.layout import Layout
 from handgrad.training.engine.order import shuffled, steps_of
 from handgrad.training.engine.prepare import first_params, first_state, make_step
 from handgrad.training.engine.programs import scores
@@ -60,6 +61,7 @@ class Task(NamedTuple):
 
     settings: Settings
     data: Dataset  # gives shapes, classes and scaling
+    layout: Layout | None = None  # of each member, on a mesh
 
     @property
     def batch_size(self) -> int:
@@ -134,7 +136,8 @@ def finish(task: Task, point: Point, member: Member, parts: Parts) -> Outcome:
     def score(part: Samples | None) -> Score | None:
         if part is None:
             return None
-        return evaluate(step.objective, step.scaling, member.best.params, part)
+        params = member.best.params
+        return evaluate(step.objective, step.scaling, params, part, task.layout)
 
     train, validation, test = map(score, (parts.seen, parts.validation, parts.test))
     assert train is not None
@@ -145,7 +148,8 @@ def _made(task: Task, point: Point) -> tuple[Settings, Step, jax.Array]:
     settings = with_array(task.settings, "seed", point.seed)
     for key, value in point.values.items():
         settings = with_array(settings, key, value)
-    return settings, make_step(settings, task.data), jax.random.key(point.seed)
+    step = make_step(settings, task.data)._replace(layout=task.layout)
+    return settings, step, jax.random.key(point.seed)
 
 
 def _end_epoch(settings: Settings, step: Step, member: Member, parts: Parts) -> Member:

@@ -2,13 +2,14 @@
 
 import os
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import jax
 
 from handgrad.training.engine.evaluate import ROWS
-from handgrad.training.engine.sweep.member import Parts, Point, Task, begin
+from handgrad.training.engine.sweep.member import Member, Parts, Point, Task, begin
 from handgrad.training.settings.check import memory_bytes
 
 CACHE = 2**18
@@ -31,11 +32,13 @@ def chunk_size(
         on a CPU in the cache of a core.
 
     Returns:
-      Both at least 1. A CPU has a chunk at work on every core.
+      Both at least 1. A CPU has a chunk at work on every core; a mesh has one, for
+      programs that meet on many devices must reach all of them in the same order.
     """
     device = jax.devices()[0]
     on_cpu = device.platform == "cpu"
-    workers = min(_cores() if on_cpu else 1, members)
+    alone = task.layout is not None or not on_cpu
+    workers = 1 if alone else min(_cores(), members)
     each = member_bytes(task, parts, point)
     most = int(SHARE * free_bytes(device) / workers / each)
     if on_cpu:
@@ -46,15 +49,30 @@ def chunk_size(
 
 
 def member_bytes(task: Task, parts: Parts, point: Point) -> int:
-    """An estimate of the memory that a member takes at work: its state and the next,
-    a gradient and an update, and what a minibatch, or a block of samples that are
-    scored, leaves in every layer on its way forward and back."""
-    started = jax.eval_shape(lambda: begin(task, point))
+    """An estimate of the memory that a member takes at work on a device: its state and
+    the next, a gradient and an update, and what a minibatch, or a block of samples that
+    are scored, leaves in every layer on its way forward and back."""
+    started = _own_shapes(task, jax.eval_shape(partial(begin, task), point))
     params = started.state.params
-    scored = max(len(part.y) for part in parts[1:] if part is not None)
-    rows = max(task.batch_size, min(ROWS, scored))
+    shares = task.layout.shares if task.layout else 1
+    scored = -(-max(len(part.y) for part in parts[1:] if part is not None) // shares)
+    rows = max(task.batch_size // shares, min(ROWS, scored))
     width = sum(sum(layer.weight.shape) for layer in params)
     return 2 * _bytes(started) + 3 * _bytes(params) + 4 * rows * width * 4
+
+
+def _own_shapes(task: Task, started: Member) -> Member:
+    """Of a device's share, on a mesh."""
+    if task.layout is None:
+        return started
+
+    def own(leaf: Any, lies: Any) -> Any:
+        return jax.ShapeDtypeStruct(lies.shard_shape(leaf.shape), leaf.dtype)
+
+    state = jax.tree.map(own, started.state, task.layout.state)
+    return started._replace(
+        state=state, best=started.best._replace(params=state.params)
+    )
 
 
 def free_bytes(device: Any) -> int:

@@ -6,17 +6,16 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from handgrad.training.data import Dataset
 from handgrad.training.engine.evaluate import Samples
-from handgrad.training.engine.prepare import make_step, prepare
+from handgrad.training.engine.layout import make_layout, put
+from handgrad.training.engine.prepare import Run, make_step, prepare
 from handgrad.training.engine.sweep.member import Parts, Point, Task, advance, begin
 from handgrad.training.engine.sweep.memory import chunk_size
 from handgrad.training.errors import TrainingError
 from handgrad.training.settings import (
-    Scale,
     Settings,
     Sweep,
     check_settings,
@@ -71,11 +70,6 @@ def plan_sweep(settings: Settings, data: Dataset) -> Plan:
             "`data.stream` must be 'off' in a sweep, whose members share a training "
             "part in memory, got one that is streamed. Set it to 'off' if it fits."
         )
-    if settings.scale != Scale():
-        raise TrainingError(
-            "`scale` must be left out of a sweep, which trains many networks on one "
-            "device. Train single runs on many devices."
-        )
     _refuse_apart(settings.sweep)
     entries, single = _entries(settings), replace(settings, sweep=Sweep())
     check_settings(settings_of(single, entries[-1]))  # of the highest seed
@@ -83,9 +77,12 @@ def plan_sweep(settings: Settings, data: Dataset) -> Plan:
         chosen = settings_of(single, entry)
         check_settings(chosen)
         make_step(chosen, data)
-    task, parts = Task(single, data), _parts(single, data)
+    task, run = Task(single, data), prepare(single, data)
+    parts = _parts(run, data)
     for key in settings.sweep.values:
         _prove(task, parts, key, entries[0])
+    if run.step.layout is not None:
+        task = _on_mesh(task, entries[0])
     size, workers = chunk_size(
         task,
         parts,
@@ -133,11 +130,19 @@ def _entries(settings: Settings) -> tuple[Entry, ...]:
     )
 
 
-def _parts(settings: Settings, data: Dataset) -> Parts:
-    run = prepare(settings, data)
+def _on_mesh(task: Task, entry: Entry) -> Task:
+    """With the layout of a member, whose state has a place for all that is traced."""
+    point = _point(task, entry)
+    shapes = jax.eval_shape(lambda point: begin(task, point).state, point)
+    layout = make_layout(task.settings.scale, lambda: shapes, task.batch_size)
+    return task._replace(layout=layout)
+
+
+def _parts(run: Run, data: Dataset) -> Parts:
     assert isinstance(run.train, Samples)  # nothing is streamed
     assert run.validation is None or isinstance(run.validation, Samples)
-    test = Samples(*map(jnp.asarray, data.test[:2])) if len(data.test.y) else None
+    x, y = (put(array, run.step.layout) for array in data.test[:2])
+    test = Samples(x, y) if len(data.test.y) else None
     return Parts(run.train, run.seen, run.validation, test)
 
 
