@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from gradcheck.cases import check, loss, point, right
 
-from handgrad import check_gradients
+from handgrad import check_gradients, check_rules
 from handgrad.gradcheck.reference.tolerance import DRAWS, LOSS_DRAWS
 
 
@@ -140,3 +140,23 @@ def test_the_point_is_left_as_it_was() -> None:
     kept = jax.tree.map(np.array, (params, x, y))
     check_gradients(loss, right, params, x, y, trials=2, key=jax.random.key(0))
     jax.tree.map(np.testing.assert_array_equal, kept, (params, x, y))
+
+
+def test_a_second_call_of_check_rules_compiles_next_to_nothing(
+    compilations: list[str],
+) -> None:
+    """Where a hundred programs were compiled, and the rule is a new function."""
+
+    def run() -> int:
+        found = len(compilations)
+        x = jnp.linspace(-1.0, 1.0, 13)  # a length of its own
+        rule = jax.custom_vjp(jnp.tanh)
+        rule.defvjp(
+            lambda x: (jnp.tanh(x), x), lambda x, u: (u * (1 - jnp.tanh(x) ** 2),)
+        )
+        assert check_rules(rule, x).ok
+        return len(compilations) - found
+
+    first, second = run(), run()
+    assert first > 20
+    assert second <= 2, compilations[-second:]
