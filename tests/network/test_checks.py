@@ -107,6 +107,16 @@ def test_a_weight_has_two_axes_and_a_bias_the_second(weight: Any, bias: Any) -> 
         forward((layer,), x())
 
 
+def test_a_layer_must_have_a_unit() -> None:
+    first, _ = params()
+    none = Layer(jnp.ones((first.bias.size, 0)), jnp.ones(0))
+    with refuses(
+        ValueError,
+        f"`params` layer 2 must have a unit, got weight {none.weight.shape}.",
+    ):
+        forward((first, none), x())
+
+
 @pytest.mark.parametrize("width", [3, 5])
 def test_layers_must_chain(width: int) -> None:
     third = Layer(jnp.ones((width, 4)), jnp.ones(4))

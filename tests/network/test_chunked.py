@@ -12,6 +12,8 @@ from helpers import GRADIENT, assert_close, assert_equal, batch, network
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jax.extend.core import jaxprs_in_params
+from jax.sharding import AxisType, NamedSharding
+from jax.sharding import PartitionSpec as P
 
 import handgrad as hg
 from handgrad.byproducts import per_sample_norms
@@ -353,6 +355,7 @@ def test_smoothed_labels_are_smooth_labels_without_a_chunk_too() -> None:
         (2048, 32_768, 512),
         (100_000, 300, 256),
         (0, 10, 10),
+        (5, 1, 1),
         (1, 10**7, 2**20),
     ],
 )
@@ -396,3 +399,21 @@ def test_what_a_chunk_has_not_is_refused() -> None:
     options["targets"] = hg.Smoothed(jnp.ones(3, "int32"), 1.5)
     with pytest.raises(ValueError, match="`epsilon` must be a number at least 0"):
         hg.value_and_grad(params, chunk=3, **options)
+
+
+def test_on_an_explicit_mesh_the_axis_of_the_classes_alone_may_not_be_split() -> None:
+    mesh = jax.make_mesh(
+        (2,), ("model",), (AxisType.Explicit,), devices=jax.devices()[:2]
+    )
+    x, labels = jnp.ones((3, 4)), jnp.zeros(3, int)
+
+    def loss(weight: P, bias: P) -> Any:
+        whole = jnp.ones((4, 6)), jnp.ones(6)
+        places = NamedSharding(mesh, weight), NamedSharding(mesh, bias)
+        laid = (hg.Layer(*map(jax.device_put, whole, places)),)
+        return jax.eval_shape(functools.partial(hg.loss, chunk=2), laid, x, labels)
+
+    with jax.set_mesh(mesh):
+        with pytest.raises(ValueError, match="`chunk` must be None where a mesh axis"):
+            loss(P(None, "model"), P("model"))
+        assert loss(P("model", None), P()).shape == ()

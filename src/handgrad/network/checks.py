@@ -51,6 +51,8 @@ def _check_layer(k: int, layer: Layer) -> None:
             f"`params` layer {k} must have weight (n_in, n_out) and bias (n_out,), "
             f"got weight {weight} and bias {bias}."
         )
+    if bias == (0,):
+        raise ValueError(f"`params` layer {k} must have a unit, got weight {weight}.")
 
 
 def _check_dtypes(params: Params) -> None:

@@ -111,7 +111,8 @@ def forward_below(
 
 def loss_in_chunks(network: InChunks) -> jax.Array:
     """`loss` with a chunk of the classes at a time."""
-    return mean_loss(losses(walk_up(network.walk)), network.walk.weights)
+    rows = walk_up(network.walk, best=False)  # mutants: or found and not looked at
+    return mean_loss(losses(rows), network.walk.weights)
 
 
 def scores_in_chunks(network: InChunks) -> tuple[jax.Array, jax.Array]:
@@ -121,7 +122,7 @@ def scores_in_chunks(network: InChunks) -> tuple[jax.Array, jax.Array]:
 
 
 def value_and_grad_in_chunks(
-    network: InChunks, *, has_aux: bool = False
+    network: InChunks, *, has_aux: bool
 ) -> tuple[jax.Array | tuple[jax.Array, PerSample], Params]:
     """`value_and_grad` with a chunk of the classes at a time."""
     params, below, walk = network
@@ -146,7 +147,7 @@ def _checked(targets: Targets, classes: int, samples: int) -> jax.Array | Smooth
     if not isinstance(targets, Smoothed):
         return check_targets(targets, classes, samples)
     labels = check_targets(targets.labels, classes, samples)
-    if labels.ndim != 1:
+    if labels.ndim != 1:  # mutants: it is 1 or 2
         raise ValueError(
             f"`targets` must be Smoothed labels ({samples},), got {labels.shape}. "
             "Smooth distributions with `smooth_labels`."
@@ -187,7 +188,7 @@ def _deltas_below(
     params: Params, below: Below, known: Deltas, errors: Errors
 ) -> Deltas:
     """D2 and B7 of layer L-1, and `carried` further down."""
-    if below.trace is None or below.h is None:
+    if below.trace is None or below.h is None:  # mutants: both or neither
         return known
     cotangent = drop(errors.inputs.astype(below.output.dtype), below.mask)
     d = below.trace.logits

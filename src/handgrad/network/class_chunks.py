@@ -51,9 +51,11 @@ def summary(
         best = start + jnp.argmax(wide, axis=1).astype(jnp.int32)
     if targets.ndim == 1:  # mutants: it is 1 or 2
         here = (targets >= 0) & (targets < wide.shape[1])
-        score = jnp.where(here, entry(shifted, jnp.where(here, targets, 0)), 0)
+        label = jnp.where(here, targets, 0)  # mutants: any class, not looked at
+        score = jnp.where(here, entry(shifted, label), 0)
         return Summary(largest, total, here.astype(wide.dtype), score, best)
     q = targets.astype(wide.dtype)
+    # mutants: q is a distribution, and any finite number does there
     log = jnp.where((q == 0) & jnp.isneginf(shifted), 0, shifted)
     return Summary(largest, total, jnp.sum(q, axis=1), jnp.sum(q * log, axis=1), best)
 
@@ -123,4 +125,4 @@ def chunk_delta(logits: jax.Array, targets: jax.Array, row: Summary) -> jax.Arra
 
 def _base(largest: jax.Array) -> jax.Array:
     """What to subtract: M, and 0 for -inf, which less itself would be NaN."""
-    return jnp.where(jnp.isneginf(largest), 0, largest)
+    return jnp.where(jnp.isneginf(largest), 0, largest)  # mutants: a finite number

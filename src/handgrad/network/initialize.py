@@ -111,7 +111,7 @@ def as_params(layers: Iterable[Sequence[Any]], *, transposed: bool = False) -> P
             bias = jnp.zeros(weight.shape[1:], weight.dtype)
         params.append(Layer(weight, jnp.asarray(bias)))
     check_params(tuple(params))
-    if params[-1].bias.shape == (1,):
+    if params[-1].bias.shape == (1,):  # mutants: layers without units are refused
         raise ValueError(
             "`layers` must end in one unit per class, got a last layer of one unit. A "
             "logistic output w, b is the softmax of two units, the first of which is "

@@ -67,7 +67,7 @@ class Errors(NamedTuple):
     squares: jax.Array | None  # |dl_i/dd_L|^2, (m,), of the sample's own loss
 
 
-def walk_up(walk: Walk, *, best: bool = False) -> Rows:
+def walk_up(walk: Walk, *, best: bool) -> Rows:
     """F1, K1 and K2 over all chunks; ``best``: whether to find the likeliest class."""
 
     def of_chunk(start: Any, size: int) -> tuple[Summary, jax.Array]:
@@ -89,9 +89,7 @@ def losses(rows: Rows) -> jax.Array:
     return found if rows.known is None else jnp.where(rows.known, found, jnp.nan)
 
 
-def walk_down(
-    walk: Walk, rows: Rows, factor: jax.Array, *, squares: bool = False
-) -> Errors:
+def walk_down(walk: Walk, rows: Rows, factor: jax.Array, *, squares: bool) -> Errors:
     """K4, and B4 to B6, over all chunks.
 
     Args:

@@ -65,7 +65,7 @@ def check_chunk(chunk: int | str, samples: int, classes: int) -> int:
     """How many classes to take at a time, 1 ... C, of logits (m, C)."""
     if isinstance(chunk, str) and chunk == "auto":
         if samples * classes <= 4 * AUTO:
-            return max(classes, 1)
+            return classes
         most = max(AUTO // samples, 256)
         chunk = 1 << (most.bit_length() - 1)
     whole = isinstance(chunk, int | np.integer) and not isinstance(chunk, bool)
@@ -74,7 +74,7 @@ def check_chunk(chunk: int | str, samples: int, classes: int) -> int:
             "`chunk` must be a number of classes, at least 1, or 'auto', or None for "
             f"all at once, and known when the function is traced, got {chunk!r}."
         )
-    return max(min(int(chunk), classes), 1)
+    return min(int(chunk), classes)
 
 
 def is_traced(value: ArrayLike) -> bool:

@@ -182,11 +182,12 @@ def value_and_grad(
 def _as_array(params: Params, targets: Targets) -> ArrayLike:
     if not isinstance(targets, Smoothed):
         return targets
-    return smooth_labels(targets.labels, params[-1].bias.shape[0], targets.epsilon)
+    classes = params[-1].bias.shape[0]  # mutants: one axis
+    return smooth_labels(targets.labels, classes, targets.epsilon)
 
 
 def _check_transport(transport: Transport) -> None:
-    if transport is not backprop:
+    if transport is not backprop:  # mutants: functions are equal if they are the same
         raise ValueError(
             "`transport` must be the exact one where there is a `chunk`, for others "
             f"need the error of all classes at once, got {transport}. Leave one out."
