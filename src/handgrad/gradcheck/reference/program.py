@@ -20,8 +20,9 @@ from handgrad.gradcheck.reference.dtypes import is_inexact
 from handgrad.gradcheck.reference.form import Program
 from handgrad.gradcheck.trees import to_numpy
 
-KEPT = 512
-"""Compiled programs that are kept: a call of `check_rules` takes up to a hundred."""
+KEPT = 128
+"""Compiled programs that are kept, of 2 MB or more each: those of one call of
+`check_rules`, which are up to a hundred, or of some tens of gradients."""
 
 TO_THE_LETTER = {"xla_allow_excess_precision": False}
 """A cast to a narrower dtype is made where it is written, as it is step by step."""
