@@ -119,24 +119,25 @@ def compile_programs(plan: Plan) -> Programs:
     """Trace the programs, and compile them side by side."""
     begin, advance, finish = make_programs(plan.task, plan.size)
     point, one = points(plan, plan.members[:1]), np.int32(1)
-    members, lies = jax.eval_shape(begin, point), _shardings(plan.task)
+    members = jax.eval_shape(begin, point)
+    at_begin, on_the_way, at_end = _shardings(plan.task)
     lowered = (
-        jax.jit(begin, **lies.begin).lower(point),
-        jax.jit(advance, donate_argnums=1, **lies.advance).lower(
+        jax.jit(begin, **at_begin).lower(point),
+        jax.jit(advance, donate_argnums=1, **on_the_way).lower(
             point, members, plan.parts, one, one
         ),
-        jax.jit(finish, **lies.finish).lower(point, members, plan.parts),
+        jax.jit(finish, **at_end).lower(point, members, plan.parts),
     )
     with ThreadPoolExecutor() as pool:
         return Programs(*pool.map(lambda each: each.compile(), lowered))
 
 
-def _shardings(task: Task) -> Any:
-    """What `jax.jit` is told of each program: on a mesh where its arguments and its
-    results lie, else nothing."""
+def _shardings(task: Task) -> list[dict[str, Any]]:
+    """What `jax.jit` is told of each of `Programs`: on a mesh where its arguments and
+    its results lie, else nothing."""
     layout = task.layout
     if layout is None:
-        return Programs({}, {}, {})  # pyright: ignore[reportArgumentType]
+        return [{}, {}, {}]
     whole: Any = layout.whole
     state = of_many(layout.state)
     best = Best(state.params, whole, whole, whole, whole)
@@ -146,7 +147,7 @@ def _shardings(task: Task) -> Any:
         ((whole, members, whole, whole, whole), members),
         ((whole, members, whole), whole),
     )
-    return Programs(*({"in_shardings": i, "out_shardings": o} for i, o in places))  # pyright: ignore[reportArgumentType]
+    return [{"in_shardings": given, "out_shardings": made} for given, made in places]
 
 
 def make_programs(task: Task, size: int) -> Programs:
