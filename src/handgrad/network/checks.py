@@ -167,6 +167,7 @@ def check_masks(params: Params, masks: Masks | None, samples: int) -> Masks:
 
 def check_trace(params: Params, trace: Trace) -> None:
     """The trace of a forward pass through parameters of these shapes."""
+    # mutants: a bias has one axis
     expected = [params[0].weight.shape[0], *(layer.bias.shape[0] for layer in params)]
     came = [a.shape[1] for a in (trace.activations[0], *trace.pre_activations)]
     if came != expected:
