@@ -122,7 +122,7 @@ def cells(row: dict[str, Any]) -> tuple[str, str, str, str]:
         return row["what"], "", "", f"not measured{why}"
     found, most = (f"{row[key]:.3g}{row['unit']}" for key in ("measured", "most"))
     if row["holds"]:
-        return row["what"], found, most, "holds"
+        return row["what"], found, most, f"holds{why}"
     found = f"{row['measured']:.6g}{row['unit']}" if found == most else found
     return row["what"], found, most, f"falls short{why}"
 

@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     ratios = {row["activation"]: row["by_hand"] / row["autodiff"] for row in rows}
     less = (f"{name} {ratio:.2g}" for name, ratio in ratios.items() if ratio < 0.99)
     what = "temporary memory over autodiff's, worst of all activations"
-    bounds = [bound(what, max(ratios.values()), 1.0, "less: " + ", ".join(less))]
+    bounds = [bound(what, max(ratios.values()), 1.0, "below 1 are " + ", ".join(less))]
     write_json(settings, "memory", {"rows": rows, "bounds": bounds})
     return 0
 
