@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
@@ -12,6 +13,10 @@ import handgrad as hg
 
 SIZES = (4, 8, 8, 4)
 LAYOUTS = ("data", "model", "both", "fsdp")
+
+FOUR_DEVICES = pytest.mark.skipif(
+    len(jax.devices()) < 4, reason="a run takes four devices of the default kind"
+)
 
 
 class Laid(NamedTuple):

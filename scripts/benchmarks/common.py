@@ -16,6 +16,9 @@ from typing import Any
 import jax
 import numpy as np
 
+# The processes of a benchmark share an accelerator: none may take most of its memory.
+os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+
 Work = Callable[[], Any]
 
 

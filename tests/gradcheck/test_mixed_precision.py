@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from meshes import four_devices
 
 from handgrad import Report, check_gradients, check_vjp
 
@@ -132,7 +133,7 @@ def test_parameter_of_minus_infinity() -> None:
 @pytest.mark.skipif(len(jax.devices()) < 2, reason="needs several devices")
 @pytest.mark.parametrize("committed", [False, True])
 def test_parameters_beside_a_sharded_batch(committed: bool) -> None:
-    mesh = Mesh(np.array(jax.devices()[:2]), ("d",))
+    mesh = Mesh(np.array(four_devices()[:2]), ("d",))
     rows = NamedSharding(mesh, PartitionSpec("d"))
     x, w = jax.device_put(normal(0, 8, 4), rows), normal(1, 4)
     if committed:

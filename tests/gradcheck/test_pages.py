@@ -2,7 +2,10 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
+import jax
+import jax.numpy as jnp
 import pytest
 from load_script import load_script
 from pages import printed_by
@@ -13,11 +16,24 @@ BLOCK = re.compile(
 )
 
 
+@pytest.mark.skipif(
+    jax.default_backend() == "gpu", reason="its kernel is none for a GPU, as it says"
+)
 def test_page_for_kernels_prints_what_stands_below_its_code() -> None:
     space: dict[str, object] = {"__name__": "kernels"}
     for code, expected in BLOCK.findall((DOCS / "kernels.md").read_text("utf-8")):
         printed = printed_by(code, "kernels.md", space)
         assert verdicts(printed) == verdicts(expected), code
+
+
+def test_kernel_of_the_page_is_one_for_a_tpu() -> None:
+    (code, _), *_ = BLOCK.findall((DOCS / "kernels.md").read_text("utf-8"))
+    space: dict[str, Any] = {"__name__": "kernels"}
+    printed_by(code, "kernels.md", space)
+    space["ON_CPU"] = False
+    for shape in [(1, 1), (3, 5), (4, 128)]:
+        traced = jax.jit(jax.vmap(space["normalise"])).trace(jnp.ones((2, *shape)))
+        assert "tpu_custom_call" in traced.lower(lowering_platforms=("tpu",)).as_text()
 
 
 def verdicts(printed: str) -> str:

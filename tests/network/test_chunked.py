@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from jax.extend.core import jaxprs_in_params
 from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
+from meshes import four_devices
 
 import handgrad as hg
 from handgrad.byproducts import per_sample_norms
@@ -173,7 +174,8 @@ def test_a_label_that_is_no_class_is_nan(label: int, smooth: bool) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_in_narrow_dtypes_sums_are_float32(dtype: str, kind: str) -> None:
     """The logits are the same to the last bit; sums differ in their order alone, and
-    B6 is rounded once, where all classes at once round it once as well."""
+    B6 is rounded once, where all classes at once round it once as well. A GPU's
+    compiler rounds logits that it fuses with their sum, or does not, as it likes."""
     params = network(SIZES, dtype=dtype)
     options = options_of(3, SIZES, 6, kind)
     options["weights"] = options["weights"].astype("float32")
@@ -183,7 +185,7 @@ def test_in_narrow_dtypes_sums_are_float32(dtype: str, kind: str) -> None:
         found, grads = by_hand(params, chunk=3, **options)
         plain, expected = by_hand(params, **options)
     assert found.dtype == jnp.float32
-    assert_close(found, plain, 1e-6)
+    assert_close(found, plain, 1e-6 if jax.default_backend() == "cpu" else spacing)
     assert_close(grads, expected, 4 * spacing)
 
 
@@ -403,7 +405,7 @@ def test_what_a_chunk_has_not_is_refused() -> None:
 
 def test_on_an_explicit_mesh_the_axis_of_the_classes_alone_may_not_be_split() -> None:
     mesh = jax.make_mesh(
-        (2,), ("model",), (AxisType.Explicit,), devices=jax.devices()[:2]
+        (2,), ("model",), (AxisType.Explicit,), devices=four_devices()[:2]
     )
     x, labels = jnp.ones((3, 4)), jnp.zeros(3, int)
 

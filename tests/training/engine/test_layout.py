@@ -7,6 +7,7 @@ import chex
 import jax
 import numpy as np
 import pytest
+from meshes import FOUR_DEVICES
 
 from handgrad.scale.hlo import collectives
 from handgrad.training import Dataset, Settings, TrainingError, prepare
@@ -16,6 +17,8 @@ from handgrad.training.engine.prepare import Run
 from handgrad.training.engine.programs import compile_programs
 from handgrad.training.engine.step import Epoch, make_chunk
 from handgrad.training.settings import Scale
+
+pytestmark = FOUR_DEVICES
 
 MESHES = [Scale(4), Scale(1, 4), Scale(2, 2, zero=True)]
 ONE, MIXED = Scale(), MESHES[-1]

@@ -7,6 +7,7 @@ import chex
 import jax
 import numpy as np
 import pytest
+from meshes import FOUR_DEVICES
 
 from handgrad.scale.hlo import collectives
 from handgrad.training import Dataset, Settings, TrainingError
@@ -15,6 +16,8 @@ from handgrad.training.engine.sweep.chunks import compile_programs
 from handgrad.training.engine.sweep.memory import chunk_size, member_bytes
 from handgrad.training.engine.sweep.plan import points
 from handgrad.training.settings import Model, Optimizer, Scale, Sweep
+
+pytestmark = FOUR_DEVICES
 
 MESHES = {
     "data": Scale(4),
