@@ -216,7 +216,7 @@ def test_of_single_samples_losses_predictions_and_norms_are_to_be_had(
     sizes: tuple[int, ...], kind: str
 ) -> None:
     params, options = network(sizes), options_of(5, sizes, 6, kind)
-    options["weights"] = jnp.array([1, 0, 0.5, 2, 0, 1e-30])
+    options["weights"] = jnp.array([1, 0, 0.5, -2, 0, 1e-30])
     (found, of_each), grads = by_hand(params, chunk=4, has_aux=True, **options)
     assert_close((found, grads), by_hand(params, **options), GRADIENT)
     x, targets, weights, masks = options.values()
@@ -230,6 +230,19 @@ def test_of_single_samples_losses_predictions_and_norms_are_to_be_had(
         for d, t in zip(trace.logits, targets, strict=True)
     ]
     assert_close(of_each.losses, jnp.stack(alone), GRADIENT)
+
+
+def test_layers_have_activations_of_their_own() -> None:
+    sizes = (4, 5, 3, 11)
+    params, options = network(sizes), options_of(5, sizes, 6, "labels")
+    step = functools.partial(hg.value_and_grad, activation=("tanh", "softplus"))
+    came, expected = (
+        jax.jit(functools.partial(step, chunk=chunk), compiler_options=QUICKLY)(
+            params, **options
+        )
+        for chunk in (4, None)
+    )
+    assert_close(came, expected, GRADIENT)
 
 
 def test_the_first_of_equal_logits_is_the_prediction() -> None:

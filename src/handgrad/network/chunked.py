@@ -104,7 +104,7 @@ def forward_below(
         output = activate(hidden[-1], trace.logits)
         below = Below(trace, hidden[-1], output, masks[-1])
     else:
-        below = Below(None, None, silence(x, weights), masks[-1])
+        below = Below(None, None, silence(x, weights), masks[-1])  # mutants: the only
     inputs = drop(below.output, below.mask)
     return InChunks(params, below, Walk(inputs, layer, targets, weights, chunk))
 

@@ -30,7 +30,7 @@ def total_weight(
 
 def per_sample(scale: jax.Array, values: jax.Array) -> jax.Array:
     """``scale``, (m,) or scalar, shaped to multiply values (..., m, n)."""
-    if scale.ndim == 0 or values.ndim == 1:
+    if scale.ndim == 0 or values.ndim == 1:  # mutants: neither is below that
         return scale
     return jnp.expand_dims(scale, (*range(values.ndim - 2), values.ndim - 1))
 
@@ -78,4 +78,5 @@ def _to_one(values: jax.Array) -> jax.Array:
     """The power of two, a scalar, that brings the largest value to [1/2, 1)."""
     largest = jnp.max(jnp.abs(values), initial=0)  # mutants: -1 is below them too
     _, exponent = jnp.frexp(jax.lax.stop_gradient(largest))
+    # mutants: of float32's least numbers, either is near enough to 1
     return jnp.ldexp(jnp.ones_like(largest), jnp.clip(-exponent, -126, 126))

@@ -66,7 +66,7 @@ def check_chunk(chunk: int | str, samples: int, classes: int) -> int:
     if isinstance(chunk, str) and chunk == "auto":
         if samples * classes <= 4 * AUTO:
             return classes
-        most = max(AUTO // samples, 256)
+        most = max(AUTO // samples, 256)  # mutants: down to a power of two
         chunk = 1 << (most.bit_length() - 1)
     whole = isinstance(chunk, int | np.integer) and not isinstance(chunk, bool)
     if not whole or int(chunk) < 1:

@@ -136,9 +136,10 @@ def value_and_grad(
         samples come instead.
       chunk: how many classes the last layer takes at a time, so that no array (m, C)
         is ever whole; "auto" chooses, and takes them all where there are few. None
-        takes all. With a chunk the logits are computed twice, and neither trace nor
-        deltas of the last layer, and so no by-product made from them, are to be had;
-        on a mesh the samples may be split, and the classes may not.
+        takes all. On a GPU few large chunks are faster than many small ones. With a
+        chunk the logits are computed twice, and neither trace nor deltas of the last
+        layer, and so no by-product made from them, are to be had; on a mesh the samples
+        may be split, and the classes may not.
 
     Returns:
       J, scalar, and its gradient in the structure, shapes and dtypes of ``params``;
