@@ -129,7 +129,9 @@ def test_help_without_a_file_shows_what_is_required(
 ) -> None:
     with pytest.raises(SystemExit, match="0"):
         parse(["--help"])
-    assert "(required)" in capsys.readouterr().out
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "--data.source STR" in printed
+    assert "(required)" in printed
 
 
 @pytest.mark.parametrize(
@@ -155,6 +157,37 @@ def test_values_that_cannot_work_are_refused(
 def test_a_settings_file_must_be_given(argv: list[str]) -> None:
     with pytest.raises(TrainingError, match="`config` must be given first"):
         parse(argv)
+
+
+@pytest.mark.parametrize(
+    ("given", "name", "data"),
+    [
+        ("digits", "digits", Data("digits")),
+        ("openml:adult:2", "adult-2", Data("openml:adult:2")),
+        ("my table.csv", "my-table", Data("csv", "my table.csv")),
+        ("a/T.v2.CSV.GZ", "T", Data("csv", "a/T.v2.CSV.GZ")),
+        ("a/.csv", "csv", Data("csv", "a/.csv")),
+        ("a/-.npz", "run", Data("npz", "a/-.npz")),
+        ("images", "images", Data("idx", "images")),
+        ("arrays", "arrays", Data("npy", "arrays")),
+        ("./iris", "iris", Data("idx", "./iris")),
+    ],
+)
+def test_samples_alone_get_the_default_of_every_setting(
+    given: str,
+    name: str,
+    data: Data,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for folder in ("images", "arrays", "iris"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "arrays" / "x.npy").touch()
+    assert parse([given]).settings == Settings(name, data)
+    flags = ["--model.hidden", "7", "--optimizer.name", "sgd"]
+    changed = parse([given, *flags]).settings
+    assert (changed.model, changed.optimizer) == (Model((7,)), Optimizer("sgd"))
 
 
 def test_a_file_of_another_name_is_read_if_it_comes_first(config: str) -> None:

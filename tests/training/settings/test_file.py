@@ -65,6 +65,11 @@ all_settings = st.builds(
 )
 
 
+def test_a_run_without_a_name_gets_that_of_its_file(tmp_path: Path) -> None:
+    path = write(tmp_path, '[data]\nsource = "iris"')
+    assert load_settings(path) == Settings("case", Data("iris"))
+
+
 def write(folder: Path, text: str) -> Path:
     path = folder / "case.toml"
     path.write_text(text, encoding="utf-8")
@@ -119,13 +124,16 @@ def test_what_is_written_reads_back_equal(
             "[optimizer.arguments].",
         ),
         ("[model]", "[modle]", "`modle` in {path} is not a setting. The nearest valid"),
-        ("epochs = 1", "", "`training.epochs` is missing in {path}: add an integer."),
-        ('source = "digits"', "", "is missing in {path}: add a string."),
+        (
+            'source = "digits"',
+            "",
+            "`data.source` is missing in {path}: add a string.",
+        ),
         ("[training]", "", "`optimizer.epochs` in {path} is not a setting."),
         (
-            "[training]\nepochs = 1\nbatch_size = 16",
+            '[data]\nsource = "digits"',
             "",
-            "`training` is missing in {path}: add a table.",
+            "`data` is missing in {path}: add a table.",
         ),
         (
             "epochs = 1",

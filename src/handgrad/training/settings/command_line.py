@@ -12,6 +12,7 @@ from handgrad.training.errors import TrainingError, shortened
 from handgrad.training.settings.check import check_settings
 from handgrad.training.settings.file import load_settings
 from handgrad.training.settings.processes import Processes
+from handgrad.training.settings.samples import settings_of_samples
 from handgrad.training.settings.tables import Optimizer, Schedule, Settings
 
 if TYPE_CHECKING:
@@ -30,13 +31,15 @@ _ENTRY = re.compile(
 class Command(Processes):
     """Train a multilayer perceptron with hand-derived gradients.
 
-    Takes a settings file such as configs/digits.toml. Every key in it is also a flag,
-    which overrides it: --optimizer.learning-rate 3e-3. With the file before --help, the
-    defaults shown are the file's; without it, "required" is what a file must hold.
+    Takes a settings file such as configs/digits.toml, or the samples alone. Every key
+    is also a flag, which overrides it: --optimizer.learning-rate 3e-3. With the file
+    before --help, the defaults shown are the file's.
     """
 
     config: Path
-    """The settings file (TOML)."""
+    """The settings file (TOML); or samples, with the default of every setting: a .csv,
+    .csv.gz or .npz file, a folder of IDX or .npy files, digits, iris, wine,
+    breast_cancer, or openml:NAME."""
     settings: Settings
     seeds: int = 1
     """Train this many times, with seed, seed + 1, ..., and print mean and spread."""
@@ -69,9 +72,9 @@ def parse(argv: Sequence[str]) -> Command:
     if config is None:
         _read_flags(["--help"])
         raise SystemExit
-    loaded = load_settings(config)
-    command = Command(config, loaded)
-    if rest != [str(config)]:
+    loaded = settings_of_samples(config) or load_settings(config)
+    command = Command(Path(config), loaded)
+    if rest != [config]:
         command = _read_flags(rest, command)
     if command.seeds < 1:
         raise TrainingError(f"`seeds` must be 1 or more, got {command.seeds}.")
@@ -151,17 +154,17 @@ def _names() -> str:
     return "\n\n".join(f"{kind}: {', '.join(sorted(names))}." for kind, names in lists)
 
 
-def _config(argv: Sequence[str]) -> Path | None:
+def _config(argv: Sequence[str]) -> str | None:
     """The first argument that is a TOML file by its name, else the very first."""
     named = (item for item in argv if item.endswith(".toml"))
     config = next(named, argv[0] if argv else "--help")
     if not config.startswith("-"):
-        return Path(config)
+        return config
     if "--help" in argv or "-h" in argv:
         return None
     raise TrainingError(
-        "`config` must be given first: a settings file such as configs/digits.toml. "
-        "See --help."
+        "`config` must be given first: a settings file such as configs/digits.toml, or "
+        "samples such as table.csv or digits. See --help."
     )
 
 

@@ -29,7 +29,8 @@ def load_settings(path: str | Path) -> Settings:
     """Read a TOML file strictly.
 
     Args:
-      path: the file, in UTF-8, with or without a byte-order mark.
+      path: the file, in UTF-8, with or without a byte-order mark. A run without a name
+        gets that of the file.
 
     Returns:
       The settings, every value of its field's type (an integer may stand for a float).
@@ -51,6 +52,7 @@ def load_settings(path: str | Path) -> Settings:
     except ValueError as error:  # of TOML, of UTF-8, of a number beyond all reason
         raise TrainingError(f"`config` {path} must be TOML: {error}.") from error
     _check_keys(Settings, document, "", path)
+    document.setdefault("name", path.stem)
     return validated(document, f" in {path}")
 
 

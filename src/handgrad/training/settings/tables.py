@@ -71,7 +71,7 @@ class Data:
 class Model:
     """The network between the features and the classes."""
 
-    hidden: tuple[Count, ...]
+    hidden: tuple[Count, ...] = (128,)
     """Units of each hidden layer; none of them is softmax regression."""
     activation: str | tuple[str, ...] = "relu"
     """Hidden activation: one name, or one per hidden layer."""
@@ -101,9 +101,9 @@ class Schedule:
 class Optimizer:
     """What turns gradients into updates."""
 
-    name: str
+    name: str = "adamw"
     """Any of optax or optax.contrib that takes a learning rate, by its name."""
-    learning_rate: Positive
+    learning_rate: Positive = 1e-3
     """The learning rate, per step; its peak under a schedule."""
     arguments: dict[str, Any] = field(default_factory=dict)
     """Its other arguments by name; --optimizer.arguments.NAME VALUE sets one. Another
@@ -126,9 +126,9 @@ class Optimizer:
 class Training:
     """How long, in which batches, towards which objective."""
 
-    epochs: Count
+    epochs: Count = 100
     """Passes over the training part."""
-    batch_size: Count
+    batch_size: Count = 32
     """Samples per step; the last batch of an epoch may be shorter."""
     label_smoothing: Share = 0.0
     """Probability spread evenly over all classes."""
@@ -198,9 +198,9 @@ class Settings:
     name: str
     """The run's name: its files go to runs/NAME/."""
     data: Data
-    model: Model
-    optimizer: Optimizer
-    training: Training
+    model: Model = field(default_factory=Model)
+    optimizer: Optimizer = field(default_factory=Optimizer)
+    training: Training = field(default_factory=Training)
     seed: Seed = 0
     """Drives the initial parameters, the shuffling and the dropout."""
     records: Records = field(default_factory=Records)
