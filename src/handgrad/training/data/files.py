@@ -28,7 +28,9 @@ def reading(path: Path) -> Iterator[None]:
     except TrainingError:
         raise
     except (OSError, *UNREADABLE) as error:
-        what = getattr(error, "strerror", None) or error or type(error).__name__
+        if known := getattr(error, "strerror", None):
+            raise broken(path, f"that can be read: {known}.") from error
+        what = str(error) or type(error).__name__
         raise broken(path, f"that can be read: {what}. Is the file whole?") from error
 
 
