@@ -1,4 +1,5 @@
-"""What all tests share: four devices, the examples of hypothesis, and programs."""
+"""What all tests share: programs that compile quickly, four devices, and the examples
+of hypothesis."""
 
 import itertools
 import os
@@ -10,11 +11,12 @@ import jax
 import pytest
 from hypothesis import settings
 
-if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
-    jax.config.update("jax_num_cpu_devices", 4)  # for the tests of meshes
+QUICKLY = "--xla_backend_optimization_level=0"
+"""Most of a test's time goes into compiling programs that run once: without LLVM's
+optimisations, and by XLA's older emitters where a version has them."""
 
-if jax.default_backend() != "cpu":  # whose products of float32 are those of float32
-    jax.config.update("jax_default_matmul_precision", "highest")
+if jax.__version_info__ < (0, 11):
+    QUICKLY += " --xla_cpu_use_fusion_emitters=false"
 
 settings.register_profile("handgrad", derandomize=True, deadline=None, max_examples=20)
 settings.load_profile("handgrad")
@@ -23,6 +25,19 @@ settings.load_profile("handgrad")
 def pytest_addoption(parser: pytest.Parser) -> None:
     text = "of the cases of each test, run the first and every Nth after it"
     parser.addoption("--every", type=int, default=1, metavar="N", help=text)
+    text = "compile programs as users do, not in the quickest way"
+    parser.addoption("--optimized", action="store_true", help=text)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Before anything is compiled, and for the processes that tests start too."""
+    flags = os.environ.get("XLA_FLAGS", "")
+    if not config.getoption("optimized") and QUICKLY not in flags:
+        os.environ["XLA_FLAGS"] = f"{flags} {QUICKLY}"
+    if "xla_force_host_platform_device_count" not in flags:
+        jax.config.update("jax_num_cpu_devices", 4)  # for the tests of meshes
+    if jax.default_backend() != "cpu":  # whose products of float32 are those of float32
+        jax.config.update("jax_default_matmul_precision", "highest")
 
 
 def pytest_collection_modifyitems(
