@@ -11,12 +11,8 @@ import jax
 import pytest
 from hypothesis import settings
 
-QUICKLY = "--xla_backend_optimization_level=0"
-"""Most of a test's time goes into compiling programs that run once: without LLVM's
-optimisations, and by XLA's older emitters where a version has them."""
-
-if jax.__version_info__ < (0, 11):
-    QUICKLY += " --xla_cpu_use_fusion_emitters=false"
+OLDER_EMITTERS = "--xla_cpu_use_fusion_emitters=false"
+"""With which XLA compiles for a CPU in half the time, where a version still has them."""
 
 settings.register_profile("handgrad", derandomize=True, deadline=None, max_examples=20)
 settings.load_profile("handgrad")
@@ -32,8 +28,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Before anything is compiled, and for the processes that tests start too."""
     flags = os.environ.get("XLA_FLAGS", "")
-    if not config.getoption("optimized") and QUICKLY not in flags:
-        os.environ["XLA_FLAGS"] = f"{flags} {QUICKLY}"
+    if jax.__version_info__ < (0, 11) and not config.getoption("optimized"):
+        os.environ["XLA_FLAGS"] = f"{flags} {OLDER_EMITTERS}"
     if "xla_force_host_platform_device_count" not in flags:
         jax.config.update("jax_num_cpu_devices", 4)  # for the tests of meshes
     if jax.default_backend() != "cpu":  # whose products of float32 are those of float32
@@ -58,6 +54,20 @@ def forgotten_programs() -> Iterator[None]:
     of them slow the rest down."""
     yield
     jax.clear_caches()
+
+
+@pytest.fixture(scope="module")
+def compiled_quickly(pytestconfig: pytest.Config) -> Iterator[None]:
+    """Without most of XLA's optimisations: for tests that run most programs once, and
+    are about no rounding. Processes that they start compile likewise."""
+    name = "jax_disable_most_optimizations"
+    before = jax.config.values[name]
+    with pytest.MonkeyPatch.context() as patch:
+        if not pytestconfig.getoption("optimized"):
+            jax.config.update(name, True)
+            patch.setenv(name.upper(), "1")
+        yield
+    jax.config.update(name, before)
 
 
 @pytest.fixture(scope="session", autouse=True)
