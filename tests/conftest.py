@@ -12,7 +12,7 @@ import pytest
 from hypothesis import settings
 
 OLDER_EMITTERS = "--xla_cpu_use_fusion_emitters=false"
-"""With which XLA compiles for a CPU in half the time, where a version still has them."""
+"""With these XLA compiles for a CPU in half the time; later versions lack them."""
 
 settings.register_profile("handgrad", derandomize=True, deadline=None, max_examples=20)
 settings.load_profile("handgrad")
