@@ -1,4 +1,5 @@
-"""What all tests share: four devices, the examples of hypothesis, and programs."""
+"""What all tests share: programs that compile quickly, four devices, and the examples
+of hypothesis."""
 
 import itertools
 import os
@@ -10,11 +11,8 @@ import jax
 import pytest
 from hypothesis import settings
 
-if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
-    jax.config.update("jax_num_cpu_devices", 4)  # for the tests of meshes
-
-if jax.default_backend() != "cpu":  # whose products of float32 are those of float32
-    jax.config.update("jax_default_matmul_precision", "highest")
+OLDER_EMITTERS = "--xla_cpu_use_fusion_emitters=false"
+"""With these XLA compiles for a CPU in half the time; later versions lack them."""
 
 settings.register_profile("handgrad", derandomize=True, deadline=None, max_examples=20)
 settings.load_profile("handgrad")
@@ -23,6 +21,19 @@ settings.load_profile("handgrad")
 def pytest_addoption(parser: pytest.Parser) -> None:
     text = "of the cases of each test, run the first and every Nth after it"
     parser.addoption("--every", type=int, default=1, metavar="N", help=text)
+    text = "compile programs as users do, not in the quickest way"
+    parser.addoption("--optimized", action="store_true", help=text)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Before anything is compiled, and for the processes that tests start too."""
+    flags = os.environ.get("XLA_FLAGS", "")
+    if jax.__version_info__ < (0, 11) and not config.getoption("optimized"):
+        os.environ["XLA_FLAGS"] = f"{flags} {OLDER_EMITTERS}"
+    if "xla_force_host_platform_device_count" not in flags:
+        jax.config.update("jax_num_cpu_devices", 4)  # for the tests of meshes
+    if jax.default_backend() != "cpu":  # whose products of float32 are those of float32
+        jax.config.update("jax_default_matmul_precision", "highest")
 
 
 def pytest_collection_modifyitems(
@@ -43,6 +54,20 @@ def forgotten_programs() -> Iterator[None]:
     of them slow the rest down."""
     yield
     jax.clear_caches()
+
+
+@pytest.fixture(scope="module")
+def compiled_quickly(pytestconfig: pytest.Config) -> Iterator[None]:
+    """Without most of XLA's optimisations: for tests that run most programs once, and
+    are about no rounding. Processes that they start compile likewise."""
+    name = "jax_disable_most_optimizations"
+    before = jax.config.values[name]
+    with pytest.MonkeyPatch.context() as patch:
+        if not pytestconfig.getoption("optimized"):
+            jax.config.update(name, True)
+            patch.setenv(name.upper(), "1")
+        yield
+    jax.config.update(name, before)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,5 +1,6 @@
 """Meshes of four devices, and a network and its batch laid out on them."""
 
+import os
 from typing import Any, NamedTuple
 
 import jax
@@ -33,6 +34,13 @@ class Laid(NamedTuple):
     @property
     def problem(self) -> tuple[Any, ...]:
         return self.params, self.x, self.labels, self.soft, self.weights
+
+
+def with_cpus(count: int) -> dict[str, str]:
+    """The environment of a process that has so many devices."""
+    flags = os.environ.get("XLA_FLAGS", "")
+    count_of_them = f"--xla_force_host_platform_device_count={count}"
+    return os.environ | {"XLA_FLAGS": f"{flags} {count_of_them}"}
 
 
 def four_devices() -> list[Any]:

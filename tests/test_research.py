@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from load_script import SCRIPTS, load_script
 
+pytestmark = pytest.mark.usefixtures("compiled_quickly")
+
 SMALL: dict[str, list[str]] = {
     "feedback_alignment": ["--epochs", "1", "--hidden", "8", "8", "--seeds", "1"],
     "hard_samples": ["--epochs", "1", "--hidden", "8"],

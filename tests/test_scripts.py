@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from load_script import SCRIPTS, load_script
 
+pytestmark = pytest.mark.usefixtures("compiled_quickly")
+
 PARTS = {
     *("common", "byproduct_jobs", "false_alarm_losses", "many_classes_torch"),
     *("scoreboard_rivals", "scoreboard_summary", "step_torch"),

@@ -28,6 +28,11 @@ def blobs(samples: int, seed: int) -> Part:
     return Part((centres[y] + noise).astype(np.float32), y)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def quickly(compiled_quickly: None) -> None:
+    """All of training is tested so."""
+
+
 @pytest.fixture
 def data() -> Dataset:
     """50 samples to train on: with batches of 16, the last holds 2."""

@@ -2,7 +2,6 @@
 others go on from what they left."""
 
 import json
-import os
 import signal
 import socket
 import subprocess
@@ -15,17 +14,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+from meshes import with_cpus
 
 from handgrad.scale.processes import HEARTBEAT
 from handgrad.training.commands.train import main
 from handgrad.training.records.metrics import read_records
 
 ROOT = Path(__file__).parents[2]
-FOUR = {"XLA_FLAGS": "--xla_force_host_platform_device_count=4"}
 PATIENCE = 300
 """Seconds until a test is given up, on a machine with much else to do."""
 
-EPOCHS = 16
+EPOCHS = 10
 """Enough that a signal comes on the way."""
 SETTINGS = """\
 name = "blobs"
@@ -114,7 +113,7 @@ def two(
             flags, environment = launcher(port, index)
             process = subprocess.Popen(
                 [*command, *flags],
-                env=os.environ | FOUR | environment,
+                env=with_cpus(4) | environment,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 text=True,

@@ -1,10 +1,13 @@
 """The main job as a user starts it, stops it, and starts it again."""
 
+import io
 import json
 import os
 import signal
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from pathlib import Path
+from shutil import copytree
 from typing import Any
 
 import numpy as np
@@ -36,35 +39,41 @@ def status(folder: Path) -> dict[str, Any]:
 
 
 def few(tmp_path: Path, *more: str) -> list[str]:
-    """Four epochs of digits."""
-    arguments = [DIGITS, "--runs", str(tmp_path), "--training.epochs", "4"]
-    return [*arguments, "--training.check", "off", *more]
+    """Four epochs of digits, whose gradient is not checked again."""
+    return [*checked(tmp_path), "--training.check", "off", *more]
+
+
+def checked(tmp_path: Path) -> list[str]:
+    return [DIGITS, "--runs", str(tmp_path), "--training.epochs", "4"]
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run that nothing disturbed."""
+def printed_and_whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
+    """What a run that nothing disturbed prints, and its folder."""
     root = tmp_path_factory.mktemp("whole")
-    assert main(few(root)) == 0
-    return root / "digits"
+    with redirect_stdout(io.StringIO()) as printed:
+        assert main(checked(root)) == 0
+    return printed.getvalue(), root / "digits"
+
+
+@pytest.fixture
+def whole(printed_and_whole: tuple[str, Path]) -> Path:
+    return printed_and_whole[1]
 
 
 def test_a_run_leaves_everything_worth_keeping(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    printed_and_whole: tuple[str, Path],
 ) -> None:
-    arguments = [DIGITS, "--training.epochs", "2", "--runs", str(tmp_path)]
-    assert main(arguments) == 0
-    printed = capsys.readouterr().out
-    for part in ("gradient ok", "[2].bias", "epoch 2/2", "precision", "test accuracy"):
+    printed, folder = printed_and_whole
+    for part in ("gradient ok", "[2].bias", "epoch 4/4", "precision", "test accuracy"):
         assert part in printed
-    folder = tmp_path / "digits"
     assert files(folder) == FILES
     assert status(folder)["state"] == "done"
     result = json.loads((folder / "result.json").read_text())
     assert result["test_samples"] == 360
     assert result["test_accuracy"] > 0.8
-    assert result["best_epoch"] == 2
-    assert load_settings(folder / "settings.toml").training.epochs == 2
+    assert result["best_epoch"] == 4
+    assert load_settings(folder / "settings.toml").training.epochs == 4
 
 
 def test_the_best_parameters_are_tested_and_saved(whole: Path) -> None:
@@ -83,7 +92,7 @@ def test_the_same_command_again_is_a_run_of_its_own(
     whole: Path, tmp_path: Path
 ) -> None:
     """A finished run is never written again; and the same bits come."""
-    assert main(few(tmp_path)) == 0
+    copytree(whole, tmp_path / "digits")
     first = {path.name: path.stat() for path in (tmp_path / "digits").iterdir()}
     assert main(few(tmp_path, "--fresh")) == 0
     again = tmp_path / "digits-2"
@@ -110,22 +119,32 @@ def stopped_after(
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_ends_it_in_order_and_the_same_command_goes_on(
-    whole: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    number: int,
+def test_a_signal_ends_it_in_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
-    with monkeypatch.context() as patch:
-        stopped_after(patch, 2, lambda: os.kill(os.getpid(), number))
-        assert main(few(tmp_path)) == 128 + number
+    stopped_after(monkeypatch, 2, lambda: os.kill(os.getpid(), number))
+    assert main(few(tmp_path)) == 128 + number
     folder = tmp_path / "digits"
     assert status(folder)["state"] == "interrupted"
     assert len(read_records(folder)) == 2
     assert (folder / "model.safetensors").exists()
     assert not (folder / "result.json").exists()
-    capsys.readouterr()
+
+
+@pytest.fixture(scope="module")
+def ended_early(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that a signal ended after two epochs."""
+    root = tmp_path_factory.mktemp("ended")
+    with pytest.MonkeyPatch.context() as patch:
+        stopped_after(patch, 2, lambda: os.kill(os.getpid(), signal.SIGINT))
+        main(few(root))
+    return root / "digits"
+
+
+def test_the_same_command_goes_on(
+    whole: Path, ended_early: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = copytree(ended_early, tmp_path / "digits")
     assert main(few(tmp_path)) == 0
     assert f"Going on in {folder} after 42 steps." in capsys.readouterr().out
     assert [path.name for path in tmp_path.iterdir()] == ["digits"]
@@ -134,12 +153,9 @@ def test_a_signal_ends_it_in_order_and_the_same_command_goes_on(
 
 
 def test_resume_names_the_folder(
-    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    whole: Path, ended_early: Path, tmp_path: Path
 ) -> None:
-    with monkeypatch.context() as patch:
-        stopped_after(patch, 1, lambda: os.kill(os.getpid(), signal.SIGINT))
-        main(few(tmp_path))
-    folder = tmp_path / "digits"
+    folder = copytree(ended_early, tmp_path / "digits")
     assert resume([str(folder)]) == 0
     assert (folder / "metrics.jsonl").read_bytes() == (
         whole / "metrics.jsonl"

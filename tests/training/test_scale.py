@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from meshes import with_cpus
 
 from handgrad.training import load_settings
 from handgrad.training.commands.train import main, sweep
@@ -19,7 +20,6 @@ from handgrad.training.settings import Scale
 
 ROOT = Path(__file__).parents[2]
 DIGITS = str(ROOT / "configs" / "digits.toml")
-EIGHT = {"XLA_FLAGS": "--xla_force_host_platform_device_count=8"}
 
 
 def few(runs: Path, *more: str) -> list[str]:
@@ -60,7 +60,7 @@ def test_it_goes_on_on_other_devices(
     eight = few(tmp_path, "--scale.data", "4", "--scale.model", "2")
     command = [sys.executable, "-m", "handgrad", "train", *eight]
     ended = subprocess.run(
-        command, env=os.environ | EIGHT, text=True, capture_output=True, check=False
+        command, env=with_cpus(8), text=True, capture_output=True, check=False
     )
     assert ended.returncode == 0, ended.stderr
     assert f"Going on in {folder} after 21 steps." in ended.stdout

@@ -21,7 +21,7 @@ SETTINGS = Settings(
     data=Data("iris"),
     model=Model((4,)),
     optimizer=Optimizer("adam", 0.01),
-    training=Training(epochs=3000, batch_size=32, check="off"),
+    training=Training(epochs=3000, batch_size=64, check="off"),
     sweep=Sweep(seeds=2, values={"optimizer.learning_rate": [0.01, 0.1]}, members=1),
 )
 

@@ -37,7 +37,8 @@ def test_twenty_steps_by_hand_and_by_autodiff_stay_together(name: str) -> None:
     """In float64, where rounding cannot grow far in twenty steps."""
     with jax.enable_x64(True):
         keys = jax.random.split(jax.random.key(0), 2)
-        begin = handgrad.init(keys[0], (5, 8, 3), activation="tanh", dtype=jnp.float64)
+        how: Any = {"activation": "tanh", "dtype": jnp.float64}
+        begin = jax.jit(lambda key: handgrad.init(key, (5, 8, 3), **how))(keys[0])
         x = jax.random.normal(keys[1], (12, 5), jnp.float64)
         y = jnp.arange(12) % 3
         optimizer = getattr(optax, name)(1e-2)
@@ -122,7 +123,7 @@ def test_records_are_comparable(settings: Settings, data: Dataset) -> None:
     last = plain.params
     assert last is not None
     x, y, _ = data.validation
-    loss = handgrad.loss(last, jnp.asarray(scale(data.scaling, x)), y)
+    loss = jax.jit(handgrad.loss)(last, scale(data.scaling, x), y)
     assert plain.record.validation_loss == pytest.approx(float(loss), rel=1e-6)
     smoothed = -math.log(1 - 0.3 + 0.1) * (1 - 0.3)  # no objective is below
     assert record.objective > smoothed

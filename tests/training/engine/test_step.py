@@ -19,11 +19,13 @@ from handgrad.training.engine.order import shuffled, steps_of
 from handgrad.training.engine.prepare import Run
 from handgrad.training.engine.step import Block, Epoch, State, make_chunk, minibatch
 
+SHUFFLED = jax.jit(shuffled, static_argnums=(2, 3))
+
 
 def epoch_of(run: Run, number: int = 1, weights: Any = None) -> Epoch:
     """The minibatches of an epoch."""
     assert isinstance(run.train, Samples)
-    order, present = shuffled(run.key, number, run.samples, run.batch_size)
+    order, present = SHUFFLED(run.key, number, run.samples, run.batch_size)
     first = (number - 1) * steps_of(run.samples, run.batch_size)
     x, y, _ = run.train
     return Epoch(x, y, weights, order, present, jnp.int32(first))
@@ -109,8 +111,8 @@ def test_a_block_of_a_stream_is_the_same_minibatches(
     settings = sgd(settings, batch_size=16)
     run = prepare(settings, data)
     state, source = start(run), epoch_of(run)
-    drawn = [minibatch(source, jnp.int32(step)) for step in range(4)]
-    block = Block(*map(jnp.stack, zip(*drawn, strict=True)), first=jnp.int32(0))
+    drawn = [jax.jit(minibatch)(source, np.int32(step)) for step in range(4)]
+    block = Block(*map(np.stack, zip(*drawn, strict=True)), first=np.int32(0))
     by_rows, by_block = (after(run, state, each, 4) for each in (source, block))
     chex.assert_trees_all_equal(by_rows, by_block)
 
@@ -144,10 +146,10 @@ def test_classes_weigh_the_same_in_sum(settings: Settings, data: Dataset) -> Non
     state, source = start(run), epoch_of(run)
     end = after(run, state, source, len(source.order))
     x = jnp.asarray(scale(data.scaling, train.x))
-    per_class = [
-        handgrad.loss(state.params, x[train.y == c], train.y[train.y == c])
-        for c in range(3)
-    ]
+    of_class = jax.jit(
+        lambda c: handgrad.loss(state.params, x, train.y, weights=train.y == c)
+    )
+    per_class = [of_class(c) for c in range(3)]
     found = float(end.sums.loss / end.sums.weight)
     assert found == pytest.approx(float(np.mean(per_class)), rel=1e-5)
 
@@ -204,8 +206,10 @@ def test_no_sample_moves_the_parameters_further_than_its_bound(
     run = prepare(settings, data)
     state = start(run)
     end = after(run, state, epoch_of(run), 1)
-    moved = jax.tree.map(lambda a, b: (a - b) / 0.1, state.params, end.params)
-    assert 1e-4 < float(optax.tree.norm(moved)) <= 1e-3 * (1 + 1e-4)
+    moved = jax.tree.map(
+        lambda a, b: np.sum((np.asarray(a) - b) ** 2), state.params, end.params
+    )
+    assert 1e-4 < sum(jax.tree.leaves(moved)) ** 0.5 / 0.1 <= 1e-3 * (1 + 1e-4)
 
 
 def test_the_average_follows_the_parameters(settings: Settings, data: Dataset) -> None:

@@ -56,7 +56,8 @@ def swept(settings: Settings, data: Dataset, **how: Any) -> list[tuple[Entry, Fo
     found: dict[str, Found] = {}
     for trained in train_members(plan, **how):
         for number, entry in enumerate(trained.members):
-            mine = jax.tree.map(lambda leaf, n=number: leaf[n], trained.outcome)
+            outcome = jax.device_get(trained.outcome)
+            mine = jax.tree.map(lambda leaf, n=number: leaf[n], outcome)
             found[str(entry)] = mine._asdict()
     return [(entry, found[str(entry)]) for entry in plan.members if str(entry) in found]
 
@@ -185,7 +186,10 @@ def test_a_member_that_ended_is_frozen(settings: Settings, data: Dataset) -> Non
     members = members._replace(phase=jnp.array([Phase.STOPPED, Phase.RUNNING]))
     after = jax.jit(programs.advance)(point, members, plan.parts, 0, 6)
     frozen, moved = (
-        [jax.tree.map(lambda leaf, n=n: leaf[n], tree) for tree in (members, after)]
+        [
+            jax.tree.map(lambda leaf, n=n: leaf[n], jax.device_get(tree))
+            for tree in (members, after)
+        ]
         for n in (0, 1)
     )
     chex.assert_trees_all_equal(*frozen)
@@ -293,9 +297,9 @@ def test_combinations_that_cannot_work_are_refused(
 def test_the_highest_seeds_are_those_of_runs(settings: Settings, data: Dataset) -> None:
     settings = replace(settings, seed=2**32 - 1)
     plan = plan_sweep(settings, data)
-    member = make_programs(plan.task, 1).begin(points(plan, plan.members))
+    member = jax.jit(make_programs(plan.task, 1).begin)(points(plan, plan.members))
     run = prepare(settings, data)
-    found = jax.tree.map(lambda leaf: leaf[0], member.state.params)
+    found = jax.tree.map(lambda leaf: leaf[0], jax.device_get(member.state.params))
     chex.assert_trees_all_close(found, start(run).params, rtol=1e-6)
 
 

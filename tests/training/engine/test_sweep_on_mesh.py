@@ -58,7 +58,9 @@ def weighted(data: Dataset) -> Dataset:
 def outcomes(settings: Settings, data: Dataset) -> dict[str, Any]:
     """What is found of every member, by its values and seed."""
     return {
-        str(entry): jax.tree.map(lambda leaf, n=n: leaf[n], trained.outcome)
+        str(entry): jax.tree.map(
+            lambda leaf, n=n: leaf[n], jax.device_get(trained.outcome)
+        )
         for trained in train_members(plan_sweep(settings, data))
         for n, entry in enumerate(trained.members)
     }

@@ -101,11 +101,19 @@ def test_runs_of_one_name_are_told_apart(tmp_path: Path) -> None:
     assert str(folders[1]) in report_page(runs)
 
 
-@pytest.mark.parametrize("losses", [(), (0.0,), (math.nan,), (0.5, math.inf)])
-@pytest.mark.parametrize("sizes", [(6, 4), (6, 3, 4)])
+@pytest.mark.parametrize(
+    ("losses", "sizes"),
+    [
+        ((), (6, 4)),
+        ((0.0,), (6, 3, 4)),
+        ((math.nan,), (6, 3, 4)),
+        ((0.5, math.inf), (6, 4)),
+    ],
+)
 def test_a_page_of_any_run(
     tmp_path: Path, losses: Sequence[float], sizes: tuple[int, ...]
 ) -> None:
+    """Curves see no network, and the first layer sees no losses."""
     saved = classifier(sizes, image_shape=None)
     tested = right_predictions("abcd", 6)
     folder = write_run(tmp_path / "run", losses=losses, saved=saved, tested=tested)

@@ -130,6 +130,20 @@ def test_the_first_layer(saved: Classifier) -> None:
     assert len(found) == units
 
 
+def test_pictures_stand_apart_in_their_proportions() -> None:
+    saved = classifier((6, 12, 4), image_shape=(2, 3))
+    (ax,) = images.first_layer(saved).axes
+    edges = np.array([picture.get_extent() for picture in ax.images])
+    left, right, bottom, top = edges.T
+    np.testing.assert_allclose((right - left) / (bottom - top), 3 / 2)
+    assert left.min() > 0 < top.min()
+    assert right.max() < ax.get_xlim()[1]
+    assert bottom.max() < ax.get_ylim()[0]
+    beside = (right[:, None] < left) | (left[:, None] > right)
+    below = (bottom[:, None] < top) | (top[:, None] > bottom)
+    assert (beside | below | np.eye(12, dtype=bool)).all()
+
+
 def test_weights_of_zero_and_of_nan_can_be_drawn() -> None:
     saved = classifier((6, 4))
     for value in (0.0, math.nan):

@@ -1,6 +1,7 @@
 """Why a loss is no longer finite: the first bad value, and what would prevent it."""
 
-import math
+from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,8 +15,8 @@ from handgrad.training.engine.fit import sources
 from handgrad.training.engine.objective import cast, loss_arguments
 from handgrad.training.engine.order import steps_of
 from handgrad.training.engine.prepare import Run
-from handgrad.training.engine.programs import Programs
-from handgrad.training.engine.step import Block, Epoch, State, minibatch
+from handgrad.training.engine.programs import QUICKLY, Programs
+from handgrad.training.engine.step import Block, Epoch, State, Step, minibatch
 
 
 def why_not_finite(run: Run, programs: Programs, state: State, last: int) -> str:
@@ -34,16 +35,17 @@ def why_not_finite(run: Run, programs: Programs, state: State, last: int) -> str
     while done < last:
         for source, end in sources(run, programs, 1 + done // per_epoch, done):
             while done < min(end, last):
-                before = jax.tree.map(_copy, state)
+                before = _copied(state)
                 state = programs.chunk(state, run.key, source, np.int32(1))
                 done += 1
-                if not _finite(state):
+                if not bool(_finite(state)):
                     return _in_words(run, before, source, done)
     return "Every step is finite; the loss over the samples that are scored is not."
 
 
 def _in_words(run: Run, state: State, source: Epoch | Block, step: int) -> str:
-    stage, layer = _first(run, state, source)
+    first = jax.jit(partial(_first, run.step), compiler_options=QUICKLY)
+    stage, layer = map(int, first(state, source))
     if stage == NOWHERE:
         return (
             f"In step {step} loss and gradient are finite, and the update is not: "
@@ -57,26 +59,26 @@ def _in_words(run: Run, state: State, source: Epoch | Block, step: int) -> str:
     )
 
 
-def _first(run: Run, state: State, source: Epoch | Block) -> tuple[int, int]:
+def _first(step: Step, state: State, source: Epoch | Block) -> tuple[Any, Any]:
     """The stage and the layer of the first bad value, without dropout."""
-    x, y, weights = minibatch(source, state.step)
-    objective = run.step.objective._replace(chunk=None)  # of all that is computed
-    params, x = cast((state.params, scale(run.step.scaling, x)), objective.dtype)
+    x, y, weights = minibatch(source, state.step, step.layout)
+    objective = step.objective._replace(chunk=None)  # of all that is computed
+    params, x = cast((state.params, scale(step.scaling, x)), objective.dtype)
     arguments = loss_arguments(objective, params, y, weights=weights)
     trace = handgrad.forward(params, x, activation=objective.activation)
     deltas = handgrad.deltas(
         params, trace, arguments["targets"], weights=arguments["weights"]
     )
     found = health(trace, deltas)
-    return int(found.stage), int(found.layer)
+    return found.stage, found.layer
 
 
-def _finite(state: State) -> bool:
-    leaves = jax.tree.leaves(state.params)
-    return math.isfinite(float(state.sums.loss)) and all(
-        bool(jnp.isfinite(leaf).all()) for leaf in leaves
-    )
+@jax.jit
+def _finite(state: State) -> jax.Array:
+    leaves = [state.sums.loss, *jax.tree.leaves(state.params)]
+    return jnp.stack([jnp.isfinite(leaf).all() for leaf in leaves]).all()
 
 
-def _copy(leaf: jax.Array) -> jax.Array:
-    return jnp.copy(leaf)
+@jax.jit
+def _copied(state: State) -> State:
+    return jax.tree.map(jnp.copy, state)

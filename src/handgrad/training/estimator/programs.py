@@ -16,7 +16,7 @@ from handgrad.training.engine.optimizer import make_optimizer
 from handgrad.training.engine.order import Draw, shuffled, steps_of
 from handgrad.training.engine.penalty import penalty, with_penalty
 from handgrad.training.engine.prepare import Run, first_state
-from handgrad.training.engine.programs import Programs, scores
+from handgrad.training.engine.programs import QUICKLY, Programs, scores
 from handgrad.training.engine.step import Epoch, State, Step, make_chunk
 from handgrad.training.estimator.network import Network, Numbers, settings_of
 
@@ -29,6 +29,21 @@ class _Shapes(NamedTuple):
 
     tree: Any
     leaves: tuple[tuple[tuple[int, ...], Any], ...]
+
+
+class _Order(NamedTuple):
+    """What decides which samples make which minibatch."""
+
+    shuffle: bool
+    samples: int
+    batch_size: int
+    key: Any  # the dtype of the run's
+    wide: bool  # whether JAX has 64 bits
+
+    def rows(self, key: jax.Array, epoch: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """`shuffled`, or as they come."""
+        make = shuffled if self.shuffle else _as_they_come
+        return make(key, epoch, self.samples, self.batch_size)
 
 
 class _Compiled(NamedTuple):
@@ -104,7 +119,7 @@ def _begin(network: Network, steps: int) -> Any:
             )
         return first_state(_step(network, numbers, steps), params)
 
-    return jax.jit(state)
+    return jax.jit(state, compiler_options=QUICKLY)
 
 
 _penalty = jax.jit(penalty)
@@ -127,17 +142,26 @@ def _compiled(
     def score(numbers: Numbers, state: State, *parts: Any) -> Any:
         return scores(_step(network, numbers, steps), state, *parts)
 
-    make_order = shuffled if network.shuffle else _as_they_come
-    order = jax.jit(partial(make_order, samples=samples, batch_size=batch_size))
     one = np.int32(1)
-    rows: tuple[Any, ...] = (*train, *jax.eval_shape(order, key, one), one)
+    wide = network.dtype == "float64"
+    order = _Order(network.shuffle, samples, batch_size, key.dtype, wide)
+    rows: tuple[Any, ...] = (*train, *jax.eval_shape(order.rows, key, one), one)
     lowered = (
         jax.jit(chunk, donate_argnums=1).lower(numbers, state, key, Epoch(*rows), one),
-        order.lower(key, one),
         jax.jit(score).lower(numbers, state, seen, validation),
     )
     with ThreadPoolExecutor() as pool:
-        return _Compiled(*pool.map(lambda each: each.compile(), lowered))
+        rows_of = pool.submit(_compiled_order, order)
+        steps_of_chunk, scored = pool.map(lambda each: each.compile(), lowered)
+        return _Compiled(steps_of_chunk, rows_of.result(), scored)
+
+
+@lru_cache(maxsize=KEPT)
+def _compiled_order(order: _Order) -> Any:
+    """Of one network as of another."""
+    with jax.enable_x64(order.wide):
+        key = jax.ShapeDtypeStruct((), order.key)
+        return jax.jit(order.rows).lower(key, np.int32(1)).compile()
 
 
 def _step(network: Network, numbers: Numbers, steps: int) -> Step:

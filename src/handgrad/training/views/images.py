@@ -1,13 +1,20 @@
 """Samples and weights as images: the worst mistakes, and the first layer."""
 
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 from handgrad.training.records.classifier import Classifier
 from handgrad.training.records.predictions import Predictions
 from handgrad.training.views.style import short
 
-_COLUMNS = 10
+_GAP = 0.12
+"""Inches between pictures."""
+
 _MOST_UNITS = 40
 _MOST_FEATURES = 40
 
@@ -23,18 +30,17 @@ def mistakes(predictions: Predictions, image_shape: tuple[int, ...]) -> Figure:
       The figure.
     """
     names = [short(name, 14) for name in predictions.classes]
-    chosen = predictions.mistakes
-    figure, grid = _grid(len(chosen), columns=6, cell=(1.75, 2.2))
-    for ax, i, x in zip(grid, chosen, predictions.mistake_inputs, strict=False):
-        ax.imshow(_picture(x, image_shape), cmap="gray_r")
+    titles = []
+    for i in predictions.mistakes:
         true, predicted = predictions.true[i], predictions.predicted[i]
-        ax.set_title(
+        titles.append(
             f"row {predictions.row[i]}\n"
             f"{names[true]}: {predictions.probabilities[i, true]:.2g}\n"
-            f"{names[predicted]}: {predictions.probabilities[i, predicted]:.2g}",
-            fontsize=8,
+            f"{names[predicted]}: {predictions.probabilities[i, predicted]:.2g}"
         )
-    return figure
+    pictures = [_picture(x, image_shape) for x in predictions.mistake_inputs]
+    sheet = _Sheet(columns=6, side=1.6, above=0.5, fontsize=8)
+    return _drawn(sheet, pictures, titles, cmap="gray_r")
 
 
 def first_layer(model: Classifier) -> Figure:
@@ -56,15 +62,11 @@ def first_layer(model: Classifier) -> Figure:
     most = float(np.nanmax(np.abs(weight), initial=0)) or 1.0
     if model.image_shape is None:
         return _feature_table(model, weight, units, names, most)
-    figure, grid = _grid(len(units), columns=_COLUMNS, cell=(1.1, 1.25))
-    for ax, k, name in zip(grid, units, names, strict=False):
-        picture = weight[:, k].reshape(model.image_shape)
-        if picture.ndim == 3:
-            ax.imshow(0.5 + 0.5 * picture / most)
-        else:
-            ax.imshow(picture, cmap="RdBu_r", vmin=-most, vmax=most)
-        ax.set_title(name, fontsize=7)
-    return figure
+    pictures = [weight[:, k].reshape(model.image_shape) for k in units]
+    if len(model.image_shape) == 3:
+        pictures = [0.5 + 0.5 * picture / most for picture in pictures]
+    sheet = _Sheet(columns=10, side=1.0, above=0.2, fontsize=7)
+    return _drawn(sheet, pictures, names, cmap="RdBu_r", vmin=-most, vmax=most)
 
 
 def _feature_table(
@@ -90,19 +92,40 @@ def _feature_table(
     return figure
 
 
-def _grid(count: int, columns: int, cell: tuple[float, float]) -> tuple[Figure, list]:
-    """Axes without ticks, ``count`` of them in rows."""
-    columns = max(1, min(columns, count))
-    rows = max(1, -(-count // columns))
-    figure = Figure(
-        figsize=(max(2, cell[0] * columns), 0.2 + cell[1] * rows), layout="constrained"
-    )
-    grid = figure.subplots(rows, columns, squeeze=False).ravel().tolist()
-    for number, ax in enumerate(grid):
-        ax.set(xticks=[], yticks=[])
-        ax.spines[:].set_alpha(0.3)
-        ax.set_visible(number < count)
-    return figure, grid
+class _Sheet(NamedTuple):
+    """How pictures stand in rows, in inches."""
+
+    columns: int
+    side: float  # of the square that a picture fills as far as its shape allows
+    above: float  # for its title
+    fontsize: int
+
+
+def _drawn(
+    sheet: _Sheet, pictures: Sequence[np.ndarray], titles: Sequence[str], **how: Any
+) -> Figure:
+    """All pictures in one set of axes, whose unit is an inch: axes for each would take
+    a second to make and lay out."""
+    columns = max(1, min(sheet.columns, len(pictures)))
+    rows = max(1, -(-len(pictures) // columns))
+    width, height = sheet.side + _GAP, sheet.side + sheet.above + _GAP
+    figure = Figure(figsize=(columns * width, rows * height))
+    ax = figure.add_axes((0, 0, 1, 1))
+    ax.set(xlim=(0, columns * width), ylim=(rows * height, 0))
+    ax.set_axis_off()
+    for number, (picture, title) in enumerate(zip(pictures, titles, strict=True)):
+        row, column = divmod(number, columns)
+        middle, bottom = (column + 0.5) * width, (row + 1) * height - _GAP
+        scale = sheet.side / max(picture.shape[:2])
+        tall, wide = (scale * size for size in picture.shape[:2])
+        edges = (middle - wide / 2, middle + wide / 2, bottom, bottom - tall)
+        ax.imshow(picture, extent=edges, aspect="auto", **how)
+        frame = Rectangle((edges[0], edges[3]), wide, tall, fill=False, alpha=0.3)
+        frame.set_edgecolor(mpl.rcParams["axes.edgecolor"])
+        ax.add_patch(frame)
+        above = bottom - tall - 0.04
+        ax.text(middle, above, title, size=sheet.fontsize, ha="center", va="bottom")
+    return figure
 
 
 def _picture(x: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

@@ -24,6 +24,7 @@ _SVG = dict.fromkeys(_INKED, _INK) | {
     "axes.facecolor": "none",
     "legend.facecolor": "none",
     "legend.edgecolor": "none",
+    "image.composite_image": False,  # as sharp as it is
     "svg.fonttype": "none",  # text stays text
     "svg.hashsalt": "handgrad",  # the same figure, the same bytes
 }
