@@ -6,7 +6,7 @@ that one call judges all eight combinations.
 """
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import jax
@@ -32,8 +32,14 @@ from hypothesis import strategies as st
 from handgrad import Layer, loss, value_and_grad
 
 HIDDEN = {0: (), 1: (4,), 2: (4, 1), 5: (4, 1, 4, 1, 4)}
-BATCHES = {0: (7, 10), 1: (1, 10), 2: (7, 2), 5: (7, 2)}
-"""(samples, classes) of each depth: few and many samples meet few and many classes."""
+SAMPLES, CLASSES = 7, {0: 10, 1: 2, 2: 2, 5: 2}
+"""Classes by depth. The shapes of one depth are those of the next, which then costs
+little; other shapes are those of `test_gradient_is_that_of_any_network`."""
+
+
+def problem(depth: int, dtype: Any = jnp.float64) -> tuple[Any, Batch]:
+    sizes = (3, *HIDDEN[depth], CLASSES[depth])
+    return network(sizes, depth, dtype), batch(sizes, SAMPLES, depth, dtype)
 
 
 def options(data: Batch) -> list[tuple[Any, Any, Any]]:
@@ -75,40 +81,39 @@ def by_hand(name: str, params: Any, data: Batch) -> Iterator[tuple[Any, Any]]:
 @pytest.mark.parametrize("depth", HIDDEN)
 @pytest.mark.parametrize("name", JAX_NN)
 def test_gradient_is_that_of_jax(name: str, depth: int) -> None:
-    """512 networks in all; float32 rounds as jax.grad rounds, or by one bit more.
+    """512 networks in all."""
+    params, data = problem(depth)
+    expected = oracle(name, params, data)
+    for came, right in zip(by_hand(name, params, data), expected, strict=True):
+        assert_close(came, right, GRADIENT)
 
-    Rounding is judged against float64 in units of the terms that each entry adds up,
-    by its worst case over the 8 networks of one depth.
+
+@pytest.mark.parametrize("name", JAX_NN)
+def test_float32_rounds_as_jax_does(name: str) -> None:
+    """Or by one bit more, in its worst case over the 8 networks of the most layers.
+
+    Rounding is judged against float64 in units of the terms that each entry adds up.
     """
-    samples, classes = BATCHES[depth]
-    sizes = (3, *HIDDEN[depth], classes)
-    params, data = network(sizes, depth), batch(sizes, samples, depth)
+    params, data = problem(5)
     exact = oracle(name, params, data)
-    for came, expected in zip(by_hand(name, params, data), exact, strict=True):
-        assert_close(came, expected, GRADIENT)
     each = [filled(data, option) for option in options(data)]
     units = [term_sizes(name, params, data.x, *option) for option in each]
-    narrow = (
-        network(sizes, depth, jnp.float32),
-        batch(sizes, samples, depth, jnp.float32),
-    )
-    worst = []
-    for results in (oracle(name, *narrow), by_hand(name, *narrow)):
+
+    def worst(results: Iterable[Any]) -> float:
         errors = []
-        for (value, grads), (_, right), unit in zip(results, exact, units, strict=True):
-            assert {leaf.dtype for leaf in jax.tree.leaves((value, grads))} == {
-                np.dtype("float32")
-            }
-            errors.append(error_in_terms(grads, right, unit))
-        worst.append(max(errors))
-    by_jax, handmade = worst
-    assert handmade <= 2 * by_jax
+        for came, (_, right), unit in zip(results, exact, units, strict=True):
+            assert {leaf.dtype.name for leaf in jax.tree.leaves(came)} == {"float32"}
+            errors.append(error_in_terms(came[1], right, unit))
+        return max(errors)
+
+    narrow = problem(5, jnp.float32)
+    assert worst(by_hand(name, *narrow)) <= 2 * worst(oracle(name, *narrow))
 
 
 @st.composite
 def networks(draw: Any) -> tuple[Any, ...]:
     """An activation, parameters, inputs and labels."""
-    shapes = [(1, (1, 2)), (2, (2, 1, 2)), (1, (2, 3, 3)), (2, (1, 2, 1, 3))]
+    shapes = [(1, (1, 2)), (2, (1, 2, 1, 3))]
     samples, sizes = draw(st.sampled_from(shapes))
     name = draw(st.sampled_from(list(JAX_NN)))
     params = tuple(
