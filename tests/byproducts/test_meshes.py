@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import pytest
-from helpers import GRADIENT, assert_close
+from helpers import GRADIENT, assert_close, compiled
 from jax.sharding import AxisType
 from jax.sharding import PartitionSpec as P
 from meshes import LAYOUTS, lay, lies_like, will_lie_like
@@ -86,9 +86,9 @@ def test_on_a_mesh_the_same_comes_and_lies_where_the_parameters_do(
     kind: AxisType, layout: str, function: Callable[..., Any]
 ) -> None:
     laid = lay(layout, kind)
-    expected = jax.jit(function)(*laid.plain)
+    expected = compiled(function)(*laid.plain)
     with jax.set_mesh(laid.mesh):
-        came = jax.jit(function)(*laid.problem)
+        came = compiled(function)(*laid.problem)
     assert_close(jax.device_get(came), jax.device_get(expected), GRADIENT)
     if kind is EXPLICIT:  # on an Auto mesh where all lies is the compiler's
         for name in came.keys() & LIKE_PARAMETERS:
@@ -110,8 +110,8 @@ def test_in_shard_map_statistics_are_those_of_the_shard() -> None:
     mapped = jax.shard_map(
         of_shard, mesh=laid.mesh, in_specs=split, out_specs=(P(), P(), P("data"))
     )
-    gradient, clipped, statistics = jax.device_get(jax.jit(mapped)(*laid.problem))
-    of_part = jax.jit(first_order)
+    gradient, clipped, statistics = jax.device_get(compiled(mapped)(*laid.problem))
+    of_part = compiled(first_order)
     each = [
         of_part(params, x[i : i + 2], labels[i : i + 2], soft[i : i + 2], w)
         for i in range(0, 8, 2)

@@ -9,7 +9,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers import GRADIENT, SMOOTH, assert_close, assert_equal, batch, network
+from helpers import (
+    GRADIENT,
+    SMOOTH,
+    assert_close,
+    assert_equal,
+    batch,
+    compiled,
+    network,
+)
 
 from handgrad import loss, loss_by_hand, value_and_grad
 
@@ -42,12 +50,12 @@ def positional(
 
 def slopes(function: Any, *arguments: Any) -> Any:
     """The gradient in every argument."""
-    return jax.jit(jax.grad(function, argnums=EACH))(*arguments)
+    return compiled(jax.grad(function, argnums=EACH))(*arguments)
 
 
 def test_the_value_is_the_loss() -> None:
     (by_hand, plain), arguments = everything()
-    assert_equal(jax.jit(by_hand)(*arguments), jax.jit(plain)(*arguments))
+    assert_equal(compiled(by_hand)(*arguments), compiled(plain)(*arguments))
 
 
 @pytest.mark.parametrize(
@@ -75,8 +83,8 @@ def test_the_gradient_is_that_of_value_and_grad_to_the_last_bit() -> None:
         options = {"activation": "tanh", "weights": weights, "masks": masks}
         return value_and_grad(params, x, q, **options)
 
-    expected = jax.jit(by_value_and_grad)(params)
-    came = jax.jit(lambda params: jax.value_and_grad(by_hand)(params, *arguments[1:]))
+    expected = compiled(by_value_and_grad)(params)
+    came = compiled(lambda params: jax.value_and_grad(by_hand)(params, *arguments[1:]))
     assert_equal(came(params), expected)
 
 
@@ -108,7 +116,7 @@ def test_labels_and_whole_weights_have_no_gradient_and_the_rest_has(
             masks = (None, data.masks[1], None)
             return function(params, x, data.labels, weights=weights, masks=masks)
 
-        return jax.jit(jax.value_and_grad(objective, (0, 1)))(params, data.x)
+        return compiled(jax.value_and_grad(objective, (0, 1)))(params, data.x)
 
     assert_close(of(loss_by_hand), of(loss), GRADIENT)
 
@@ -148,7 +156,7 @@ def test_padding_spoils_no_derivative(label: int) -> None:
             return function(params, x, labels, weights=weights, masks=masks)
 
         arguments = params, x, weights, data.masks
-        return jax.jit(jax.grad(objective, argnums=(0, 1, 2, 3)))(*arguments)
+        return compiled(jax.grad(objective, argnums=(0, 1, 2, 3)))(*arguments)
 
     came = of(loss_by_hand)
     assert_close(came, of(loss), GRADIENT)
@@ -170,7 +178,7 @@ def test_padding_may_overflow_within_the_network() -> None:
 
         masks = tuple(jnp.ones_like(mask) for mask in data.masks)
         arguments = large, x, weights, masks
-        return jax.jit(jax.grad(objective, argnums=(0, 1, 2, 3)))(*arguments)
+        return compiled(jax.grad(objective, argnums=(0, 1, 2, 3)))(*arguments)
 
     kept = np.array([0, 1, 3, 4, 5])
     (grads, *rows), (plain, *others) = (
@@ -186,18 +194,26 @@ def test_padding_may_overflow_within_the_network() -> None:
 def test_without_weight_every_derivative_is_exactly_0(weights: Any) -> None:
     (by_hand, _), (params, x, q, _, masks) = everything()
     arguments = params, x, q, jnp.array(weights), masks
-    came = jax.jit(jax.value_and_grad(by_hand, argnums=EACH))(*arguments)
+    came = compiled(jax.value_and_grad(by_hand, argnums=EACH))(*arguments)
     assert_equal(came, jax.tree.map(jnp.zeros_like, (jnp.float64(0), arguments)))
 
 
-@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
+OTHERS = {
+    "float16": ("float16", "float32", "float64"),
+    "bfloat16": ("bfloat16", "float32"),
+    "float32": ("float32", "float64"),
+}
+"""Dtypes of the targets and weights beside that of the network: its own, and wider."""
+
+
+@pytest.mark.parametrize("dtype", OTHERS)
 def test_derivatives_keep_the_dtype_of_what_they_are_of(dtype: str) -> None:
     data, params = batch(SIZES, 6, dtype=dtype), network(SIZES, dtype=dtype)
     by_hand, plain = (
-        jax.jit(jax.grad(functools.partial(positional, f, "tanh"), argnums=EACH))
+        compiled(jax.grad(functools.partial(positional, f, "tanh"), argnums=EACH))
         for f in (loss_by_hand, loss)
     )
-    for other in (dtype, "float32", "float64"):
+    for other in OTHERS[dtype]:
         arguments = (
             params,
             data.x,
@@ -223,7 +239,7 @@ def test_the_derivative_in_masks_of_more_samples_than_float16_counts() -> None:
     def of(function: Any, *arguments: Any) -> Any:
         params, x, masks = arguments
         of_masks = jax.grad(lambda r: function(params, x, data.labels, masks=r))
-        grads = jax.jit(of_masks)(masks)
+        grads = compiled(of_masks)(masks)
         return np.asarray(grads[0], "float64")
 
     arguments = params, data.x, data.masks
@@ -240,19 +256,19 @@ def test_jit_changes_nothing_and_traces_once() -> None:
 
     @jax.jit
     @chex.assert_max_traces(n=1)
-    def compiled(*arguments: Any) -> Any:
+    def once(*arguments: Any) -> Any:
         return gradient(*arguments)
 
     for factor in (1.0, 0.5):
         scaled = jax.tree.map(lambda leaf, f=factor: f * leaf, arguments)
-        assert_close(compiled(*scaled), gradient(*scaled), GRADIENT)
+        assert_close(once(*scaled), gradient(*scaled), GRADIENT)
 
 
 def test_vmap_is_one_network_at_a_time() -> None:
     (by_hand, plain), arguments = everything()
     stacked = jax.tree.map(lambda v: jnp.stack([v, 0.5 * v, 1.5 * v]), arguments)
-    came = jax.jit(jax.vmap(jax.grad(by_hand, argnums=EACH)))(*stacked)
-    alone = jax.jit(jax.grad(plain, argnums=EACH))
+    came = compiled(jax.vmap(jax.grad(by_hand, argnums=EACH)))(*stacked)
+    alone = compiled(jax.grad(plain, argnums=EACH))
     for i in range(3):
         one = jax.tree.map(lambda v, i=i: v[i], stacked)
         assert_close(jax.tree.map(lambda v, i=i: v[i], came), alone(*one), GRADIENT)
@@ -264,8 +280,8 @@ def test_vmap_over_samples_gives_each_gradient() -> None:
     def one(x: Any, label: Any) -> Any:
         return jax.grad(loss_by_hand)(params, x[None], label[None])
 
-    came = jax.jit(jax.vmap(one))(data.x, data.labels)
-    alone = jax.jit(jax.grad(loss))
+    came = compiled(jax.vmap(one))(data.x, data.labels)
+    alone = compiled(jax.grad(loss))
     for i in range(6):
         expected = alone(params, data.x[i : i + 1], data.labels[i : i + 1])
         assert_close(jax.tree.map(lambda v, i=i: v[i], came), expected, GRADIENT)
@@ -291,8 +307,8 @@ def test_reverse_over_reverse_is_the_hessian_vector_product_of_jax(names: Any) -
 def test_forward_over_reverse_is_the_hessian_of_jax() -> None:
     """The rule is made of what JAX can push forward: jax.hessian works."""
     (by_hand, plain), arguments = everything("tanh", (3, 2, 2))
-    came = jax.jit(jax.hessian(by_hand))(*arguments)
-    assert_close(came, jax.jit(jax.hessian(plain))(*arguments), GRADIENT)
+    came = compiled(jax.hessian(by_hand))(*arguments)
+    assert_close(came, compiled(jax.hessian(plain))(*arguments), GRADIENT)
 
 
 def test_there_is_no_forward_mode() -> None:
@@ -303,8 +319,8 @@ def test_there_is_no_forward_mode() -> None:
 
 def test_one_activation_for_each_layer_is_static() -> None:
     (by_hand, plain), arguments = everything(("tanh", "gelu"))
-    came = jax.jit(jax.grad(by_hand))(*arguments)
-    assert_close(came, jax.jit(jax.grad(plain))(*arguments), GRADIENT)
+    came = compiled(jax.grad(by_hand))(*arguments)
+    assert_close(came, compiled(jax.grad(plain))(*arguments), GRADIENT)
 
 
 def test_a_network_below_this_one_learns_through_the_inputs() -> None:
@@ -315,7 +331,7 @@ def test_a_network_below_this_one_learns_through_the_inputs() -> None:
         def objective(w: Any) -> Any:
             return function(params, jnp.sin(data.x @ w), data.labels)
 
-        return jax.jit(jax.grad(objective))(below)
+        return compiled(jax.grad(objective))(below)
 
     assert_close(of(loss_by_hand), of(loss), GRADIENT)
 

@@ -8,7 +8,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers import GRADIENT, assert_close, assert_equal, batch, network
+from helpers import (
+    GRADIENT,
+    assert_close,
+    assert_equal,
+    batch,
+    compiled,
+    network,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jax.extend.core import jaxprs_in_params
@@ -47,17 +54,12 @@ def options_of(seed: int, sizes: tuple[int, ...], m: int, kind: str) -> dict[str
     }
 
 
-QUICKLY = {"xla_backend_optimization_level": 0}
-
-
-@functools.partial(
-    jax.jit, static_argnames=("chunk", "has_aux"), compiler_options=QUICKLY
-)
+@functools.partial(compiled, static_argnames=("chunk", "has_aux"))
 def by_hand(params: Any, chunk: int | None = None, **options: Any) -> Any:
     return hg.value_and_grad(params, activation="tanh", chunk=chunk, **options)
 
 
-@functools.partial(jax.jit, static_argnames="chunk", compiler_options=QUICKLY)
+@functools.partial(compiled, static_argnames="chunk")
 def value(params: Any, chunk: int, **options: Any) -> Any:
     return hg.loss(params, activation="tanh", chunk=chunk, **options)
 
@@ -304,7 +306,7 @@ def test_the_gradient_passes_the_check(
 def test_autodiff_of_the_loss_in_chunks_is_the_gradient() -> None:
     params, options = network(SIZES), options_of(1, SIZES, 5, "soft")
     of_loss = functools.partial(hg.loss, activation="tanh", chunk=4)
-    came = jax.jit(jax.grad(of_loss))(params, **options)
+    came = compiled(jax.grad(of_loss))(params, **options)
     assert_close(came, by_hand(params, **options)[1], GRADIENT)
 
 
@@ -317,7 +319,7 @@ def test_vmap_jvp_and_hessians_go_through() -> None:
     def both(function: Any) -> tuple[Any, Any]:
         def by_chunk(chunk: int | None) -> Any:
             program = functools.partial(hg.value_and_grad, chunk=chunk, **options)
-            return jax.jit(lambda params, other: function(program, params, other))(
+            return compiled(lambda params, other: function(program, params, other))(
                 params, other
             )
 

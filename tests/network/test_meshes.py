@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers import GRADIENT, assert_close
+from helpers import GRADIENT, assert_close, compiled
 from jax.sharding import AxisType
 from jax.sharding import PartitionSpec as P
 from meshes import LAYOUTS, four_devices, lay, lies_like, will_lie_like
@@ -100,9 +100,9 @@ def test_on_a_mesh_the_same_comes_and_lies_where_the_parameters_do(
     kind: AxisType, layout: str, function: Callable[..., Any]
 ) -> None:
     laid = lay(layout, kind)
-    expected = jax.jit(function)(*laid.plain)
+    expected = compiled(function)(*laid.plain)
     with jax.set_mesh(laid.mesh):
-        came = jax.jit(function)(*laid.problem)
+        came = compiled(function)(*laid.problem)
     assert_close(jax.device_get(came), jax.device_get(expected), GRADIENT)
     if kind is EXPLICIT:  # on an Auto mesh where all lies is the compiler's
         assert lies_like(came[0], laid.params)
@@ -129,9 +129,9 @@ def test_in_chunks_of_the_classes_the_same_comes_on_a_mesh(
     kind: AxisType, layout: str
 ) -> None:
     laid = lay(layout, kind)
-    expected = jax.jit(in_chunks)(*laid.plain)
+    expected = compiled(in_chunks)(*laid.plain)
     with jax.set_mesh(laid.mesh):
-        came = jax.jit(in_chunks)(*laid.problem)
+        came = compiled(in_chunks)(*laid.problem)
     assert_close(jax.device_get(came), jax.device_get(expected), GRADIENT)
     if kind is EXPLICIT:
         assert lies_like(came[0], laid.params)
@@ -160,9 +160,9 @@ def test_hidden_units_that_an_explicit_mesh_splits_are_summed_in_every_chunk() -
         return hg.value_and_grad(params, x, labels, weights=weights, chunk=3)
 
     plain = laid.plain
-    expected = jax.jit(program)(plain[0][:2], *plain[1:3], plain[4])
+    expected = compiled(program)(plain[0][:2], *plain[1:3], plain[4])
     with jax.set_mesh(laid.mesh):
-        came = jax.jit(program)(params[:2], x, labels, weights)
+        came = compiled(program)(params[:2], x, labels, weights)
     assert_close(jax.device_get(came), jax.device_get(expected), GRADIENT)
     assert lies_like(came[1], params[:2])
 
@@ -175,12 +175,12 @@ def test_the_gradient_in_the_inputs_lies_where_these_do() -> None:
         return hg.loss_by_hand(laid.params[:2], x, laid.labels)
 
     with jax.set_mesh(laid.mesh):
-        assert lies_like(jax.jit(jax.grad(loss))(laid.x), laid.x)
+        assert lies_like(compiled(jax.grad(loss))(laid.x), laid.x)
 
 
 def test_on_an_explicit_mesh_it_works_without_jit() -> None:
     laid = lay("both", AxisType.Explicit)
-    expected = jax.jit(of_labels)(*laid.plain)
+    expected = compiled(of_labels)(*laid.plain)
     with jax.set_mesh(laid.mesh):
         came = of_labels(*laid.problem)
     assert_close(jax.device_get(came), jax.device_get(expected), GRADIENT)
@@ -224,7 +224,7 @@ def test_in_shard_map_it_is_what_autodiff_gives(
         of_shard, mesh=laid.mesh, in_specs=split, out_specs=P(), check_vma=checked
     )
     with jax.set_mesh(laid.mesh):
-        found = jax.device_get(jax.jit(mapped)(*laid.problem))
+        found = jax.device_get(compiled(mapped)(*laid.problem))
     expected = found.pop("")
     for came in found.values():
         assert_close(came, expected, GRADIENT)
@@ -233,7 +233,7 @@ def test_in_shard_map_it_is_what_autodiff_gives(
 def test_in_shard_map_a_mean_over_all_samples_is_two_sums() -> None:
     """The recipe of docs/derivation.md: w_i over the sum of all weights."""
     laid = lay("data", AxisType.Auto)
-    expected = jax.jit(of_labels)(*laid.plain)
+    expected = compiled(of_labels)(*laid.plain)
 
     def of_shard(params: Any, x: Any, labels: Any, soft: Any, weights: Any) -> Any:
         del soft
@@ -250,7 +250,7 @@ def test_in_shard_map_a_mean_over_all_samples_is_two_sums() -> None:
     mapped = jax.shard_map(
         of_shard, mesh=laid.mesh, in_specs=split, out_specs=(P(), P())
     )
-    came = jax.device_get(jax.jit(mapped)(*laid.problem))
+    came = jax.device_get(compiled(mapped)(*laid.problem))
     assert_close(came, jax.device_get(expected), GRADIENT)
 
 
@@ -269,8 +269,8 @@ def test_parameters_of_each_shard_keep_gradients_of_their_own() -> None:
         of_shard, mesh=laid.mesh, in_specs=(P("data"), P(), P()), out_specs=P("data")
     )
     apart = jax.vmap(lambda params: hg.value_and_grad(params, x, labels)[1])
-    expected = jax.jit(apart)(many)
-    assert_close(jax.device_get(jax.jit(mapped)(many, x, labels)), expected, GRADIENT)
+    expected = compiled(apart)(many)
+    assert_close(jax.device_get(compiled(mapped)(many, x, labels)), expected, GRADIENT)
 
 
 def test_four_devices_are_there() -> None:
