@@ -202,6 +202,7 @@ BY_HAND = {"by hand": hg.value_and_grad, "rule": jax.value_and_grad(hg.loss_by_h
         (AUTO, False, BY_HAND),
         (EXPLICIT, False, {"by hand": hg.value_and_grad, **IN_CHUNKS}),
     ],
+    ids=["Auto, checked", "Explicit, checked", "Auto", "Explicit"],
 )
 def test_in_shard_map_it_is_what_autodiff_gives(
     kind: AxisType, checked: bool, functions: dict[str, Any]
