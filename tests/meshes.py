@@ -96,3 +96,11 @@ def lies_like(tree: Any, params: Any) -> bool:
         came.sharding.is_equivalent_to(leaf.sharding, leaf.ndim)
         for came, leaf in zip(*map(jax.tree.leaves, (tree, params)), strict=True)
     )
+
+
+def will_lie_like(tree: Any, params: Any) -> bool:
+    """The same of arrays that are traced alone, on an Explicit mesh."""
+    return all(
+        tuple(came.sharding.spec) == tuple(jax.typeof(leaf).sharding.spec)
+        for came, leaf in zip(*map(jax.tree.leaves, (tree, params)), strict=True)
+    )

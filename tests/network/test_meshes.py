@@ -12,19 +12,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers import GRADIENT, assert_close
+from helpers import GRADIENT, assert_close, compiled
 from jax.sharding import AxisType
 from jax.sharding import PartitionSpec as P
-from meshes import LAYOUTS, four_devices, lay, lies_like
+from meshes import LAYOUTS, four_devices, lay, lies_like, will_lie_like
 
 import handgrad as hg
 from handgrad import transport
 
 KINDS = [AxisType.Auto, AxisType.Explicit]
-CASES = [
-    *(pytest.param(AxisType.Explicit, layout, id=layout) for layout in LAYOUTS),
-    pytest.param(AxisType.Auto, "both", id="Auto"),  # where all lies is the compiler's
-]
 Problem = tuple[Any, ...]  # params, x, labels, soft targets, weights
 
 
@@ -71,21 +67,46 @@ def other_ways(params: Any, x: Any, labels: Any, soft: Any, weights: Any) -> Any
     return *grads, transport.angles(*grads[:2])
 
 
-@pytest.mark.parametrize(
-    "function", [steps, of_labels, by_autodiff, by_rule, helpers, other_ways]
-)
-@pytest.mark.parametrize(("kind", "layout"), CASES)
+FUNCTIONS = (steps, of_labels, by_autodiff, by_rule, helpers, other_ways)
+EXPLICIT, AUTO = AxisType.Explicit, AxisType.Auto
+COMPILED = [
+    *((EXPLICIT, "both", function) for function in FUNCTIONS),
+    *((EXPLICIT, "data", function) for function in (of_labels, helpers)),
+    *((EXPLICIT, "model", function) for function in (of_labels, by_rule)),
+    *((EXPLICIT, "fsdp", function) for function in (steps, by_autodiff)),
+    *((AUTO, "both", function) for function in (of_labels, by_rule)),
+]
+"""What is run: every function on the mesh that splits samples and units, and every
+layout. Values are the same wherever arrays lie, unless JAX or XLA is wrong: what can
+fail is a layout, and that fails where a function is traced."""
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_on_an_explicit_mesh_gradients_have_the_layout_of_the_parameters(
+    layout: str, function: Callable[..., Any]
+) -> None:
+    """Known from the types alone, without compiling."""
+    laid = lay(layout, EXPLICIT)
+    with jax.set_mesh(laid.mesh):
+        traced = jax.eval_shape(function, *laid.problem)
+    assert will_lie_like(traced[0], laid.params)
+    if function is by_rule:
+        assert will_lie_like(traced[1:], (laid.x, laid.soft, laid.weights))
+
+
+@pytest.mark.parametrize(("kind", "layout", "function"), COMPILED)
 def test_on_a_mesh_the_same_comes_and_lies_where_the_parameters_do(
     kind: AxisType, layout: str, function: Callable[..., Any]
 ) -> None:
     laid = lay(layout, kind)
-    expected = jax.jit(function)(*laid.plain)
+    expected = compiled(function)(*laid.plain)
     with jax.set_mesh(laid.mesh):
-        came = jax.jit(function)(*laid.problem)
+        came = compiled(function)(*laid.problem)
     assert_close(jax.device_get(came), jax.device_get(expected), GRADIENT)
-    if kind is AxisType.Explicit:
+    if kind is EXPLICIT:  # on an Auto mesh where all lies is the compiler's
         assert lies_like(came[0], laid.params)
-    if kind is AxisType.Explicit and function is by_rule:
+    if kind is EXPLICIT and function is by_rule:
         assert lies_like(came[1:], (laid.x, laid.soft, laid.weights))
 
 
@@ -102,17 +123,17 @@ def in_chunks(params: Any, x: Any, labels: Any, soft: Any, weights: Any) -> Any:
 
 @pytest.mark.parametrize(
     ("kind", "layout"),
-    [(AxisType.Explicit, "data"), *((AxisType.Auto, layout) for layout in LAYOUTS)],
+    [(EXPLICIT, "data"), (AUTO, "both"), (AUTO, "fsdp")],
 )
 def test_in_chunks_of_the_classes_the_same_comes_on_a_mesh(
     kind: AxisType, layout: str
 ) -> None:
     laid = lay(layout, kind)
-    expected = jax.jit(in_chunks)(*laid.plain)
+    expected = compiled(in_chunks)(*laid.plain)
     with jax.set_mesh(laid.mesh):
-        came = jax.jit(in_chunks)(*laid.problem)
+        came = compiled(in_chunks)(*laid.problem)
     assert_close(jax.device_get(came), jax.device_get(expected), GRADIENT)
-    if kind is AxisType.Explicit:
+    if kind is EXPLICIT:
         assert lies_like(came[0], laid.params)
         assert lies_like(came[1], laid.params)
 
@@ -139,9 +160,9 @@ def test_hidden_units_that_an_explicit_mesh_splits_are_summed_in_every_chunk() -
         return hg.value_and_grad(params, x, labels, weights=weights, chunk=3)
 
     plain = laid.plain
-    expected = jax.jit(program)(plain[0][:2], *plain[1:3], plain[4])
+    expected = compiled(program)(plain[0][:2], *plain[1:3], plain[4])
     with jax.set_mesh(laid.mesh):
-        came = jax.jit(program)(params[:2], x, labels, weights)
+        came = compiled(program)(params[:2], x, labels, weights)
     assert_close(jax.device_get(came), jax.device_get(expected), GRADIENT)
     assert lies_like(came[1], params[:2])
 
@@ -154,56 +175,66 @@ def test_the_gradient_in_the_inputs_lies_where_these_do() -> None:
         return hg.loss_by_hand(laid.params[:2], x, laid.labels)
 
     with jax.set_mesh(laid.mesh):
-        assert lies_like(jax.jit(jax.grad(loss))(laid.x), laid.x)
+        assert lies_like(compiled(jax.grad(loss))(laid.x), laid.x)
 
 
 def test_on_an_explicit_mesh_it_works_without_jit() -> None:
     laid = lay("both", AxisType.Explicit)
-    expected = of_labels(*laid.plain)
+    expected = compiled(of_labels)(*laid.plain)
     with jax.set_mesh(laid.mesh):
         came = of_labels(*laid.problem)
     assert_close(jax.device_get(came), jax.device_get(expected), GRADIENT)
     assert lies_like(came[0], laid.params)
 
 
-@pytest.mark.parametrize("checked", [True, False])
-@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
-def test_in_shard_map_it_is_what_autodiff_gives(kind: AxisType, checked: bool) -> None:
+IN_CHUNKS = {
+    "chunked": functools.partial(hg.value_and_grad, chunk=3),
+    "loss in chunks": jax.value_and_grad(functools.partial(hg.loss, chunk=3)),
+}
+BY_HAND = {"by hand": hg.value_and_grad, "rule": jax.value_and_grad(hg.loss_by_hand)}
+
+
+@pytest.mark.parametrize(
+    ("kind", "checked", "functions"),
+    [
+        (AUTO, True, {**BY_HAND, **IN_CHUNKS}),
+        (EXPLICIT, True, BY_HAND),
+        (AUTO, False, BY_HAND),
+        (EXPLICIT, False, {"by hand": hg.value_and_grad, **IN_CHUNKS}),
+    ],
+    ids=["Auto, checked", "Explicit, checked", "Auto", "Explicit"],
+)
+def test_in_shard_map_it_is_what_autodiff_gives(
+    kind: AxisType, checked: bool, functions: dict[str, Any]
+) -> None:
     """With check_vma JAX sums the gradient of shared parameters over the shards."""
     laid = lay("data", kind)
     split = (P(), P("data"), P("data"), P("data"), P("data"))
 
-    def in_shards(function: Callable[..., Any]) -> Any:
-        def of_shard(*problem: Any) -> Any:
-            params, x, labels, _, weights = problem
+    def of_shard(*problem: Any) -> Any:
+        params, x, labels, _, weights = problem
+        found = {}
+        for name, function in {"": jax.value_and_grad(hg.loss), **functions}.items():
             value, grads = function(params, x, labels, weights=weights)
             if not checked:
                 grads = jax.lax.psum(grads, "data")
-            return jax.lax.psum(value, "data"), grads
+            found[name] = jax.lax.psum(value, "data"), grads
+        return found
 
-        mapped = jax.shard_map(
-            of_shard,
-            mesh=laid.mesh,
-            in_specs=split,
-            out_specs=(P(), P()),
-            check_vma=checked,
-        )
-        with jax.set_mesh(laid.mesh):
-            return jax.device_get(jax.jit(mapped)(*laid.problem))
-
-    expected = in_shards(jax.value_and_grad(hg.loss))
-    assert_close(in_shards(hg.value_and_grad), expected, GRADIENT)
-    chunked = functools.partial(hg.value_and_grad, chunk=3)
-    assert_close(in_shards(chunked), expected, GRADIENT)
-    of_loss = jax.value_and_grad(functools.partial(hg.loss, chunk=3))
-    assert_close(in_shards(of_loss), expected, GRADIENT)
-    assert_close(in_shards(jax.value_and_grad(hg.loss_by_hand)), expected, GRADIENT)
+    mapped = jax.shard_map(
+        of_shard, mesh=laid.mesh, in_specs=split, out_specs=P(), check_vma=checked
+    )
+    with jax.set_mesh(laid.mesh):
+        found = jax.device_get(compiled(mapped)(*laid.problem))
+    expected = found.pop("")
+    for came in found.values():
+        assert_close(came, expected, GRADIENT)
 
 
 def test_in_shard_map_a_mean_over_all_samples_is_two_sums() -> None:
     """The recipe of docs/derivation.md: w_i over the sum of all weights."""
     laid = lay("data", AxisType.Auto)
-    expected = of_labels(*laid.plain)
+    expected = compiled(of_labels)(*laid.plain)
 
     def of_shard(params: Any, x: Any, labels: Any, soft: Any, weights: Any) -> Any:
         del soft
@@ -220,7 +251,7 @@ def test_in_shard_map_a_mean_over_all_samples_is_two_sums() -> None:
     mapped = jax.shard_map(
         of_shard, mesh=laid.mesh, in_specs=split, out_specs=(P(), P())
     )
-    came = jax.device_get(jax.jit(mapped)(*laid.problem))
+    came = jax.device_get(compiled(mapped)(*laid.problem))
     assert_close(came, jax.device_get(expected), GRADIENT)
 
 
@@ -238,8 +269,9 @@ def test_parameters_of_each_shard_keep_gradients_of_their_own() -> None:
     mapped = jax.shard_map(
         of_shard, mesh=laid.mesh, in_specs=(P("data"), P(), P()), out_specs=P("data")
     )
-    expected = jax.vmap(lambda params: hg.value_and_grad(params, x, labels)[1])(many)
-    assert_close(jax.device_get(jax.jit(mapped)(many, x, labels)), expected, GRADIENT)
+    apart = jax.vmap(lambda params: hg.value_and_grad(params, x, labels)[1])
+    expected = compiled(apart)(many)
+    assert_close(jax.device_get(compiled(mapped)(many, x, labels)), expected, GRADIENT)
 
 
 def test_four_devices_are_there() -> None:

@@ -30,7 +30,7 @@ def call_of(
       entrance: the name of the check, such as ``check_rules``.
       function: what was checked.
       primals: where. Small arrays are written out, large ones described.
-      options: the other arguments that were given, by name.
+      options: the other arguments, by name. None is left out.
     """
     lines = []
     if test := os.environ.get("PYTEST_CURRENT_TEST", ""):
@@ -45,14 +45,19 @@ def call_of(
     lines.append(f"print({entrance}(")
     lines.append(f"    {name},")
     lines += [f"    {line}" for value in primals for line in _written(value)]
-    lines += [f"    {key}={name_of_function(value)}," for key, value in options.items()]
+    given = {key: value for key, value in options.items() if value is not None}
+    lines += [f"    {key}={_named(value)}," for key, value in given.items()]
     lines.append("))")
     return "\n".join(lines)
 
 
+def _named(value: Any) -> str:
+    return name_of_function(value) if callable(value) else repr(value)
+
+
 def _written(value: Any) -> list[str]:
     if not is_array(value):
-        return [f"{name_of_function(value) if callable(value) else repr(value)},"]
+        return [f"{_named(value)},"]
     kind = f"{jnp.result_type(value)}"
     if np.size(value) > LITERAL:
         return [f"...,  # the array of this call: {kind} {np.shape(value)}"]

@@ -1,6 +1,6 @@
 """`check_rules` and `assert_rules`: every rule of a function, in one call."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -8,13 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from handgrad.gradcheck.gradients import GradientMismatch
-from handgrad.gradcheck.rules import derivatives, linear, purity, transforms
 from handgrad.gradcheck.rules.calls import call_of, name_of_function
 from handgrad.gradcheck.rules.measure import modes_of
-from handgrad.gradcheck.rules.offered import attempt
 from handgrad.gradcheck.rules.plain import Plain, plain_of
+from handgrad.gradcheck.rules.rows import check_names, rows_of
 from handgrad.gradcheck.rules.subject import Function, Subject, fresh
-from handgrad.gradcheck.rules.table import Row, Rules
+from handgrad.gradcheck.rules.table import Rules
 from handgrad.gradcheck.trees import is_array, is_floating
 
 
@@ -39,6 +38,7 @@ def check_rules(
     *primals: Any,
     reference: Function | None = None,
     key: jax.Array | None = None,
+    rows: Sequence[str] | None = None,
 ) -> Rules:
     """Check every rule of a function: derivatives, and how they bear transformations.
 
@@ -74,12 +74,13 @@ def check_rules(
         the rule, or what a hijax primitive expands to. A function without a rule is
         compared with autodiff of itself, and that with finite differences.
       key: a PRNG key for the directions; default 0.
+      rows: names of the rows to look at, as while one rule is written. Default: all.
 
     Returns:
       The rows; ``rules.ok``, ``rules["vjp"]`` and ``print(rules)``.
 
     Raises:
-      ValueError: if no argument is differentiated.
+      ValueError: if no argument is differentiated, or a row does not exist.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -91,14 +92,14 @@ def check_rules(
       >>> rules.ok, rules["vjp"].cause, rules["jvp"].verdict
       (False, 'scale', 'not offered')
     """
+    if rows is not None:
+        check_names(rows)
     plain = plain_of(function, primals)
     subject = _subject(function, plain, reference, primals, key)
-    modes = modes_of(subject)
-    rows = _rows(subject, modes)
-    options = {} if reference is None else {"reference": reference}
+    options = {"reference": reference, "rows": rows}
     return Rules(
         name_of_function(function),
-        tuple(rows),
+        tuple(rows_of(subject, modes_of(subject), rows)),
         _reference_in_words(plain, reference),
         call=call_of("check_rules", function, primals, options),
     )
@@ -109,17 +110,18 @@ def assert_rules(
     *primals: Any,
     reference: Function | None = None,
     key: jax.Array | None = None,
+    rows: Sequence[str] | None = None,
 ) -> None:
     """Raise if `check_rules` finds anything wrong, or no derivative to test.
 
     Args:
-      function, primals, reference, key: as in `check_rules`.
+      function, primals, reference, key, rows: as in `check_rules`.
 
     Raises:
       RuleMismatch: with the table, and the call that shows it again, as its message.
     """
     __tracebackhide__ = True  # pytest shows the table first
-    rules = check_rules(function, *primals, reference=reference, key=key)
+    rules = check_rules(function, *primals, reference=reference, key=key, rows=rows)
     if not rules.ok:
         raise RuleMismatch(rules)
 
@@ -156,58 +158,6 @@ def _mappable(leaf: Any) -> bool:
 
 def _numeric(leaf: Any) -> bool:
     return not jnp.issubdtype(leaf.dtype, jax.dtypes.extended)
-
-
-def _rows(subject: Subject, modes: Sequence[str]) -> list[Row]:
-    """All rows, in order; those of a mode that is not offered say so once each."""
-    rows = [attempt("value", subject, derivatives.value, "")]
-    failed: dict[str, Row] = {}
-    for mode, work in (("vjp", derivatives.vjp), ("jvp", derivatives.jvp)):
-        if mode in modes:
-            of_value = getattr(derivatives, f"value_in_{mode}")
-            rows.append(attempt(f"value in {mode}", subject, of_value, mode))
-        row = attempt(mode, subject, work, mode)
-        rows.append(row)
-        failed[mode] = row
-    if len(modes) == 2:
-        rows.append(attempt("jvp against vjp", subject, linear.transposed_pair, ""))
-    for mode, word in (("vjp", "cotangent"), ("jvp", "tangent")):
-        if mode in modes:
-            name = f"linear in the {word}"
-            rows.append(attempt(name, subject, linear.linear(mode), mode))
-            rows.append(attempt(f"zero {word}", subject, linear.zero(mode), mode))
-    if "vjp" in modes:
-        work = linear.unused_outputs
-        rows.append(attempt("unused outputs", subject, work, "vjp"))
-    rows.append(_with_modes("subsets of arguments", subject, linear.subsets, modes))
-    for inner in modes:
-        for outer in ("vjp", "jvp"):
-            name = f"{outer} of {inner}"
-            rows.append(attempt(name, subject, derivatives.second(name), "second"))
-    for name, work in _WITH_MODES.items():
-        rows.append(_with_modes(name, subject, work, modes))
-    return rows
-
-
-_WITH_MODES: dict[str, Callable[[Subject, Sequence[str]], Row]] = {
-    "jit": transforms.jit,
-    "checkpoint": transforms.checkpoint,
-    "scan": transforms.scan,
-    "vmap": transforms.vmap,
-    "called twice": purity.twice,
-    "inputs unchanged": purity.inputs,
-    "types": purity.types,
-}
-"""The rows that look at the value and at every mode."""
-
-
-def _with_modes(
-    name: str,
-    subject: Subject,
-    work: Callable[[Subject, Sequence[str]], Row],
-    modes: Sequence[str],
-) -> Row:
-    return attempt(name, subject, lambda subject: work(subject, modes), "")
 
 
 def _reference_in_words(plain: Plain, reference: Function | None) -> str:
