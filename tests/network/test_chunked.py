@@ -257,9 +257,7 @@ def test_layers_have_activations_of_their_own() -> None:
     params, options = network(sizes), options_of(5, sizes, 6, "labels")
     step = functools.partial(hg.value_and_grad, activation=("tanh", "softplus"))
     came, expected = (
-        jax.jit(functools.partial(step, chunk=chunk), compiler_options=QUICKLY)(
-            params, **options
-        )
+        compiled(functools.partial(step, chunk=chunk))(params, **options)
         for chunk in (4, None)
     )
     assert_close(came, expected, GRADIENT)
