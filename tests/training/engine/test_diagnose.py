@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from handgrad.training import Dataset, Settings, prepare, start
-from handgrad.training.engine.diagnose import why_not_finite
+from handgrad.training.engine.diagnose import finite, why_not_finite
 from handgrad.training.engine.fit import fit
 from handgrad.training.engine.programs import compile_programs
 from handgrad.training.engine.step import State
@@ -25,6 +25,18 @@ def why(settings: Settings, data: Dataset, change: Any = lambda state: state) ->
         list(fit(run, programs, state, epochs=settings.training.epochs))
     kept = jax.device_put(kept)
     return why_not_finite(run, programs, kept, raised.value.steps)
+
+
+def test_one_entry_that_is_not_finite_is_enough(
+    settings: Settings, data: Dataset
+) -> None:
+    state = start(prepare(settings, data))
+    assert finite(state)
+    first, *rest = state.params
+    bad = first._replace(weight=first.weight.at[0, 0].set(jnp.inf))
+    assert not finite(state._replace(params=(bad, *rest)))
+    sums = state.sums._replace(loss=jnp.full_like(state.sums.loss, jnp.nan))
+    assert not finite(state._replace(sums=sums))
 
 
 def test_steps_that_are_too_long(settings: Settings, data: Dataset) -> None:

@@ -38,7 +38,7 @@ def why_not_finite(run: Run, programs: Programs, state: State, last: int) -> str
                 before = _copied(state)
                 state = programs.chunk(state, run.key, source, np.int32(1))
                 done += 1
-                if not bool(_finite(state)):
+                if not bool(finite(state)):
                     return _in_words(run, before, source, done)
     return "Every step is finite; the loss over the samples that are scored is not."
 
@@ -74,7 +74,8 @@ def _first(step: Step, state: State, source: Epoch | Block) -> tuple[Any, Any]:
 
 
 @jax.jit
-def _finite(state: State) -> jax.Array:
+def finite(state: State) -> jax.Array:
+    """Whether every parameter is, and the loss of the epoch so far."""
     leaves = [state.sums.loss, *jax.tree.leaves(state.params)]
     return jnp.stack([jnp.isfinite(leaf).all() for leaf in leaves]).all()
 
