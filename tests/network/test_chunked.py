@@ -404,7 +404,7 @@ def test_auto_is_a_chunk() -> None:
     )
 
 
-@pytest.mark.parametrize("chunk", [0, -1, 2.0, "all", True, np.zeros(2), None])
+@pytest.mark.parametrize("chunk", [0, -1, 2.0, "all", "every", True, np.zeros(2), None])
 def test_a_chunk_is_a_number_of_classes(chunk: Any) -> None:
     if chunk is None:
         with pytest.raises(ValueError, match="`chunk` must be a number of classes"):

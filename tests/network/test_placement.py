@@ -56,6 +56,8 @@ def assert_lies(came: jax.Array, spec: P | None, numbers: Any) -> None:
         (P("data", None), P(None, BOTH), P("data", None)),
         (None, P(None, "model"), P(None, "model")),
         (P("data", None), None, P("data", None)),
+        (P("data", "model"), None, P("data", None)),
+        (None, P("model", "data"), P(None, "data")),
         (None, None, None),
     ],
 )
@@ -75,6 +77,8 @@ def test_a_product_lies_where_its_rows_and_columns_do(
         (P("data", None), P("data", "model")),
         (P("data", None), None),
         (None, P("data", None)),
+        (P("data", "model"), None),
+        (None, P("data", "model")),
     ],
 )
 def test_a_sum_over_samples_lies_everywhere_or_where_it_is_told(

@@ -51,7 +51,7 @@ def _check_layer(k: int, layer: Layer) -> None:
             f"`params` layer {k} must have weight (n_in, n_out) and bias (n_out,), "
             f"got weight {weight} and bias {bias}."
         )
-    if bias == (0,):
+    if bias == (0,):  # mutants: no size is below 0
         raise ValueError(f"`params` layer {k} must have a unit, got weight {weight}.")
 
 

@@ -80,6 +80,7 @@ def merge(one: Summary, other: Summary) -> Summary:
         return part.score + part.mass * (_base(part.largest) - base)
 
     best = None
+    # mutants: both or neither
     if one.best is not None and other.best is not None:
         higher = ~(other.largest <= one.largest) & ~jnp.isnan(one.largest)
         best = jnp.where(higher, other.best, one.best)

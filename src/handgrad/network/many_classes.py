@@ -47,7 +47,7 @@ class Walk(NamedTuple):
 
     @property
     def classes(self) -> int:
-        return self.layer.bias.shape[0]
+        return self.layer.bias.shape[0]  # mutants: one axis
 
 
 class Rows(NamedTuple):
@@ -172,12 +172,13 @@ def _smooth(
     """(1 - epsilon) e(y) + epsilon / C for the classes of a chunk, (m, c)."""
     y, known = class_of(labels, walk.classes)
     evenly = epsilon * (1 / jnp.asarray(walk.classes, epsilon.dtype))
-    rows = jnp.zeros((labels.shape[0], size), epsilon.dtype)
+    rows = jnp.zeros((labels.shape[0], size), epsilon.dtype)  # mutants: one axis
     q = jnp.where(is_class(rows, y - start), 1 - epsilon + evenly, evenly)
     return silence(jnp.where(known[:, None], q, jnp.nan), walk.weights)
 
 
 def _known(walk: Walk) -> jax.Array | None:
+    # mutants: it is 1 or 2
     if isinstance(walk.targets, Smoothed) or walk.targets.ndim == 2:
         return None
     return class_of(walk.targets, walk.classes)[1]

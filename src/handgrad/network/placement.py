@@ -43,14 +43,13 @@ def matmul(
       (m, p).
     """
     left, right = placement(rows).sharding, placement(columns).sharding
-    sharding = left or right
-    if sharding is not None:
-        row = left.spec[0] if left else None
-        column = right.spec[1] if right else None
+    sharding = None  # as JAX has it, where one of them lies on no mesh
+    if left is not None and right is not None:
+        row, column = left.spec[0], right.spec[1]
         taken = set(row if isinstance(row, tuple) else (row,))
         if taken & set(column if isinstance(column, tuple) else (column,)):
             column = None  # an axis splits the samples, or the units, not both
-        sharding = NamedSharding(sharding.mesh, P(row, column))
+        sharding = NamedSharding(left.mesh, P(row, column))
     return jnp.matmul(
         rows, columns, preferred_element_type=dtype, out_sharding=sharding
     )
