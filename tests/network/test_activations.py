@@ -82,7 +82,7 @@ def test_B7_is_the_vjp_of_F2(name: str, d: Any, cotangent: Any) -> None:
 
 @every_activation
 def test_B7_multiplies_by_the_diagonal_jacobian(name: str) -> None:
-    d, cotangent = jnp.linspace(-7, 8, 6), jnp.arange(1.0, 7)
+    d, cotangent = jnp.linspace(-7, 8, 21), jnp.arange(1.0, 22)
     jacobian = jax.jacobian(JAX_NN[name])(d)
     delta = through_activation(ACTIVATIONS[name], d, JAX_NN[name](d), cotangent)
     assert_close(delta, jacobian.T @ cotangent, EQUATION)
@@ -226,6 +226,12 @@ NAMES = ", ".join(JAX_NN)
             ["tanh"],
             ValueError,
             "`activation` must be one, or one per hidden layer (2), got 1: ['tanh'].",
+        ),
+        (
+            ("tanh",) * 3,
+            ValueError,
+            "`activation` must be one, or one per hidden layer (2), got 3: "
+            "('tanh', 'tanh', 'tanh').",
         ),
         (
             None,

@@ -25,6 +25,7 @@ from meshes import four_devices
 
 import handgrad as hg
 from handgrad.byproducts import per_sample_norms
+from handgrad.network.chunked import forward_below, scores_in_chunks
 from handgrad.network.numbers import check_chunk
 
 SIZES = (4, 6, 11)
@@ -250,6 +251,14 @@ def test_of_single_samples_losses_predictions_and_norms_are_to_be_had(
     assert_close(of_each.norms, norms, GRADIENT)
     assert of_each.predictions.tolist() == predictions.tolist()
     assert_close(of_each.losses, losses, GRADIENT)
+
+    @compiled
+    def scored(params: Any) -> Any:
+        return scores_in_chunks(
+            forward_below(params, chunk=4, activation="tanh", **options)
+        )
+
+    assert_close(scored(params), (losses, of_each.predictions), GRADIENT)
 
 
 def test_layers_have_activations_of_their_own() -> None:
