@@ -111,6 +111,7 @@ def check_often(
     check = check._replace(**details)
     reports = [check_point(check)]
     if key is not None and trials > 1:
+        # mutants: any numbers that differ
         for trial, k in enumerate(jax.random.split(key, trials)[1:], start=1):
             moved = move(check, k)
             reports.append(check_point(again(moved, trial) if again else moved))

@@ -9,7 +9,12 @@ import pytest
 from gradcheck.cases import comparison, mismatch
 
 from handgrad import check_gradients, check_vjp
-from handgrad.gradcheck.causes.precision import low_precision
+from handgrad.gradcheck.causes.precision import (
+    follows,
+    low_precision,
+    of_low_rank,
+    points_along,
+)
 
 RANDOM = np.random.default_rng(0)
 X = RANDOM.standard_normal((24, 30))
@@ -111,6 +116,45 @@ def test_what_cannot_be_told_apart_at_this_precision_passes_with_its_floor() -> 
     report = check_gradients(loss, lambda w, x: 1.001 * jax.grad(loss)(w, x), w, x)
     assert report.ok
     assert report.leaves[0].floor > 0.005
+
+
+NOISE, KNOWN = np.random.default_rng(1).standard_normal((2, 48, 64))
+"""A residual without any structure, and what one might follow."""
+
+
+def test_noise_is_noise_by_every_measure() -> None:
+    assert not points_along(NOISE, KNOWN)
+    assert not follows(NOISE, KNOWN)
+    assert not of_low_rank(NOISE)
+
+
+def test_a_share_of_a_direction_in_noise_is_seen() -> None:
+    assert points_along(NOISE + 0.15 * KNOWN, KNOWN)
+    signs = np.where(np.arange(48) % 2, 1.0, -1.0)[:, None]
+    by_rows, by_columns = NOISE + 0.6 * signs * KNOWN, NOISE.T + 0.6 * signs.T * KNOWN.T
+    assert abs(np.vdot(signs * KNOWN, KNOWN)) < 0.04 * np.vdot(KNOWN, KNOWN)
+    assert points_along(by_rows, KNOWN)
+    assert points_along(by_columns, KNOWN.T)
+
+
+@pytest.mark.parametrize("of", [np.cos, np.square, lambda p: p * np.cos(p)])
+def test_a_function_of_what_is_known_follows_it(of: Any) -> None:
+    assert follows(of(KNOWN), KNOWN)
+    assert follows(of(KNOWN) + 0.1 * NOISE, KNOWN)
+
+
+def test_what_has_no_order_is_followed_by_nothing() -> None:
+    steps = np.repeat([0.0, 1.0], NOISE.size // 2).reshape(NOISE.shape)
+    assert not follows(np.sort(NOISE, axis=None).reshape(NOISE.shape), steps)
+
+
+def test_a_few_directions_are_of_low_rank_in_any_fold() -> None:
+    thin = np.outer(NOISE[:, 0], KNOWN[0])
+    assert of_low_rank(thin)
+    assert of_low_rank(thin + 0.1 * NOISE)
+    assert of_low_rank((NOISE[:, :4, None] * KNOWN[0]).reshape(48, 4, 64)[:4])
+    assert of_low_rank(np.einsum("i,jk->ijk", NOISE[0], KNOWN))
+    assert not of_low_rank(NOISE[0])
 
 
 FEW = np.array([1.1, -0.9, 1.3, 2.1])

@@ -9,6 +9,7 @@ from handgrad.gradcheck.reference.tolerance import (
     SAFETY,
     SHARED,
     Losses,
+    along_lines,
     floor_of,
     room,
     typical,
@@ -39,6 +40,15 @@ def test_losses_are_the_largest_over_the_probes_and_skip_overflow() -> None:
     lost = Losses.of(truth, np.array([2.0, 0.0]), probes)
     assert lost[:4] == pytest.approx((0.3, 0.3, 0.05, 0.15))
     assert lost.lines == ()
+
+
+def test_share_along_the_lines_is_as_large_as_the_numbers() -> None:
+    values, direction = np.array([[3.0, 4.0], [0.0, 5.0]]), np.array([[1.0, 0], [3, 4]])
+    rows, columns = rms(np.array([3.0, 4.0])), rms(np.array([3 / np.sqrt(10), 5.0]))
+    for size in (1.0, -1e-200, 1e200):
+        came = along_lines(size * values, direction)
+        assert came == pytest.approx((abs(size) * rows, abs(size) * columns))
+    assert along_lines(values, np.zeros((2, 2))) == (0.0, 0.0)
 
 
 def test_usual_loss_is_the_median_over_the_leaves_that_have_a_gradient() -> None:

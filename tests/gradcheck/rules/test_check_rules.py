@@ -136,6 +136,17 @@ def test_rule_deep_inside_is_taken_out_of_the_reference(where: str) -> None:
     assert not np.allclose(wrong[1], expected[1], rtol=0.1)
 
 
+@pytest.mark.parametrize("jitted", [False, True])
+def test_fixed_arguments_are_known_by_their_place(jitted: bool) -> None:
+    def scaled(x: Any, factor: Any, shift: Any) -> Any:
+        return x * factor + shift
+
+    rule = jax.custom_vjp(scaled, nondiff_argnums=(1,))
+    found = plain_of(jax.jit(rule) if jitted else rule, (ROWS, 2.0, 3.0))
+    assert found.function is scaled
+    assert found.nondiff == (1,)
+
+
 def test_function_that_calls_a_wrong_rule_is_wrong_by_it() -> None:
     rows = ("value", "vjp", "vmap")
     rules = check_rules(partial(looped, wrong_norm), ROWS, GAIN, rows=rows)

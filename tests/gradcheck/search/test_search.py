@@ -142,8 +142,23 @@ def test_kinds_are_what_they_are_called() -> None:
     assert len(set(drawn["ties"])) < 12
     assert len(set(drawn["constant"])) == 1
     assert (drawn["positive"] >= 0).all()
+    spikes = np.abs(numbers(generator, "spike", (4000,))) > 6
+    assert 0.01 < spikes.mean() < 0.08
     assert np.isneginf(numbers(generator, "minus infinity", (40,))).any()
     assert set(numbers(generator, "real", (9,), np.arange(3.0))) == {0.0, 1.0, 2.0}
+
+
+@pytest.mark.parametrize("infinite", [False, True])
+def test_minus_infinity_is_drawn_where_the_loss_takes_it(infinite: bool) -> None:
+    seen: list[bool] = []
+
+    def make(draw: Draw) -> tuple[Any, ...]:
+        x = draw.array(40, infinite=infinite)
+        seen.append(bool(jnp.isneginf(x).any()))
+        return (jnp.zeros(1),)
+
+    search_gradients(make, loss, right, examples=60, seed=0)
+    assert any(seen) is infinite
 
 
 def test_sizes_lie_within_their_bounds_and_beside_powers_of_two() -> None:

@@ -157,12 +157,12 @@ def _incoherent(leaf: Comparison, others: Sequence[np.ndarray]) -> bool:
     r = leaf.residual
     known = [leaf.truth, leaf.parameter, np.ones_like(r), *others]
     return not (
-        any(_points_along(r, p) or _follows(r, p) for p in known if p.any())
-        or _of_low_rank(r)
+        any(points_along(r, p) or follows(r, p) for p in known if p.any())
+        or of_low_rank(r)
     )
 
 
-def _points_along(r: np.ndarray, p: np.ndarray) -> bool:
+def points_along(r: np.ndarray, p: np.ndarray) -> bool:
     """Whether the cosine of r and p is more than chance makes it, or that of lines.
 
     The squares of the cosines of k lines of n entries sum up to k / n by chance, with
@@ -181,7 +181,7 @@ def _points_along(r: np.ndarray, p: np.ndarray) -> bool:
     return False
 
 
-def _follows(r: np.ndarray, p: np.ndarray) -> bool:
+def follows(r: np.ndarray, p: np.ndarray) -> bool:
     """Whether r, or r / p, is a function of p: neighbours in p are neighbours in r."""
     order = np.argsort(np.abs(p) if np.iscomplexobj(p) else p, axis=None)
     ratio = np.divide(r, p, np.zeros_like(r * p), where=p != 0)
@@ -198,7 +198,7 @@ def _distinct(p: np.ndarray) -> bool:
     return len(np.unique(p)) > p.size / 2
 
 
-def _of_low_rank(r: np.ndarray) -> bool:
+def of_low_rank(r: np.ndarray) -> bool:
     """Whether a few directions hold more of a matrix than they do of noise."""
     if r.ndim < 2:
         return False

@@ -126,6 +126,7 @@ def _shares(values: np.ndarray, p: np.ndarray, axis: int | None) -> np.ndarray:
     unit = np.divide(p, peak, np.zeros_like(p * 1.0), where=peak > 0)
     square = np.sum(np.abs(unit) ** 2, axis=axis, keepdims=True) * peak
     inner = np.sum(np.conj(unit) * values, axis=axis, keepdims=True)
+    # mutants: zeros of its kind
     return np.divide(inner, square, np.zeros_like(inner * 1.0), where=square > 0)
 
 

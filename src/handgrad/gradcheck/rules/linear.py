@@ -127,6 +127,7 @@ def _room(directions: Leaves, found: Leaves | None, floors: Any) -> float:
     room = 0.0
     for i, direction in enumerate(directions):
         length = float(np.linalg.norm(to_numpy(direction)))
+        # mutants: a margin, a little more or less
         unit = 8 * float(jnp.finfo(dtype_of(direction)).eps)
         if floors:
             room += 2 * floors[i][0].rms * length

@@ -116,6 +116,7 @@ class Subject:
 
     def cotangents(self, use: int) -> Leaves:
         """Another u for every use."""
+        # mutants: any numbers but those of the tangents
         return normal(generator(self.key, 10 + use), jax.tree.leaves(self.shape))
 
     @cached_property

@@ -22,7 +22,7 @@ def versions(primals: Sequence[Any]) -> list[tuple[Any, ...]]:
             jax.tree.map(lambda leaf, k=k, r=r: _version(leaf, k, r), part)
             for part in primals
         )
-        for k, r in ((1.125, True), (0.875, False))
+        for k, r in ((1.125, True), (0.875, False))  # mutants: other versions
     ]
     return [tuple(primals), *scaled]
 

@@ -140,6 +140,7 @@ def numbers(
         "some zeros": lambda: np.where(chosen < 0.3, 0.0, normal),
         "ties": lambda: np.round(normal),
         "constant": lambda: np.ones_like(normal),
+        # mutants: equal to the last bit
         "spike": lambda: np.where(chosen < 0.05, 30.0, 1.0) * normal,
         "minus infinity": lambda: np.where(chosen < 0.3, -np.inf, normal),
     }[kind]()

@@ -74,6 +74,7 @@ def _while(
     def body(state: Any) -> Any:
         step, values = state
         inside = replace(rounding, step=step) if to_own else rounding.still
+        # mutants: or the same random bits in every turn
         return step + 1, enter(params["body_jaxpr"], [*in_body, *values], inside)
 
     state = (_first(rounding), [_strong(x) for x in start])
