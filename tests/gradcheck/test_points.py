@@ -9,6 +9,7 @@ import pytest
 
 from handgrad import check_gradients
 from handgrad.gradcheck import Leaf
+from handgrad.gradcheck.directions import sized
 
 TRUTH = np.array([[1.0, -2.0, 0.5], [4.0, 0.0, 3.0]])
 
@@ -86,3 +87,13 @@ def test_leaf_within_rounding_says_what_rounding_may_do() -> None:
     assert leaf.verdict == "untested"
     text = f"in float32 rounding alone may do {leaf.floor:.1g} of this gradient"
     assert text in leaf.explanation
+
+
+@pytest.mark.parametrize(
+    ("entry", "size"), [(100.0, 100.0), (0.0, 1.0), (-1e-20, 1e-20)]
+)
+def test_direction_is_as_large_as_its_leaf(entry: float, size: float) -> None:
+    leaf = jnp.full(1000, entry).at[0].set(jnp.inf)
+    direction = np.asarray(sized(np.random.default_rng(0), leaf), np.float64)
+    assert direction[0] == 0
+    assert 0.9 < np.sqrt(np.mean(direction[1:] ** 2)) / size < 1.1

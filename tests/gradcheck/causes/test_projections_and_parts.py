@@ -18,8 +18,27 @@ from handgrad.gradcheck.causes.parts import (
     straight_through,
     zero_part,
 )
+from handgrad.gradcheck.causes.projections import sentence
 
 TRUTH = np.random.default_rng(5).standard_normal((6, 6))
+
+
+@pytest.mark.parametrize(
+    ("axis", "ndim", "text"),
+    [
+        (None, 2, "lies along x:"),
+        (-1, 2, "lies in every row along x:"),
+        (0, 2, "lies in every column along x:"),
+        (None, 3, "lies along x:"),
+        (-1, 3, "lies along axis 2 along x:"),
+        (0, 3, "lies along axis 0 along x:"),
+    ],
+)
+def test_lines_of_what_is_wrong_are_named(
+    axis: int | None, ndim: int, text: str
+) -> None:
+    leaf = comparison("w", np.ones((2,) * ndim), np.ones((2,) * ndim))
+    assert text in sentence(axis, leaf, "x")
 
 
 @pytest.mark.parametrize(

@@ -144,7 +144,7 @@ def test_kinds_are_what_they_are_called() -> None:
     assert (drawn["positive"] >= 0).all()
     spikes = np.abs(numbers(generator, "spike", (4000,))) > 6
     assert 0.01 < spikes.mean() < 0.08
-    assert np.isneginf(numbers(generator, "minus infinity", (40,))).any()
+    assert 0 < np.isneginf(numbers(generator, "minus infinity", (40,))).mean() < 0.5
     assert set(numbers(generator, "real", (9,), np.arange(3.0))) == {0.0, 1.0, 2.0}
 
 

@@ -200,10 +200,11 @@ def _distinct(p: np.ndarray) -> bool:
 
 def of_low_rank(r: np.ndarray) -> bool:
     """Whether a few directions hold more of a matrix than they do of noise."""
-    if r.ndim < 2:
+    if r.ndim < 2:  # mutants: the strongest of one row holds all of it
         return False
     for matrix in {
         r.reshape(len(r), -1).shape: r.reshape(len(r), -1),
+        # mutants: -2 stands for the rest as well
         r.reshape(-1, r.shape[-1]).shape: r.reshape(-1, r.shape[-1]),
     }.values():
         whole = float(np.sum(np.abs(matrix) ** 2))

@@ -52,7 +52,7 @@ def projection_left(mismatch: Mismatch) -> Iterator[Claim]:
     for leaf in mismatch.unexplained:
         axes: list[int | None] = [ALL, -1, 0] if leaf.truth.ndim > 1 else [ALL]
         found = (
-            _sentence(axis, leaf, direction.name)
+            sentence(axis, leaf, direction.name)
             for axis in axes
             for direction in _directions(mismatch, leaf, axis)
             if _holds(leaf, direction, axis)
@@ -130,7 +130,7 @@ def _shares(values: np.ndarray, p: np.ndarray, axis: int | None) -> np.ndarray:
     return np.divide(inner, square, np.zeros_like(inner * 1.0), where=square > 0)
 
 
-def _sentence(axis: int | None, leaf: Comparison, name: str) -> str:
+def sentence(axis: int | None, leaf: Comparison, name: str) -> str:
     lines = {None: "", -1: "in every row ", 0: "in every column "}[axis]
     if leaf.truth.ndim > 2 and axis is not None:
         lines = f"along axis {axis % leaf.truth.ndim} "

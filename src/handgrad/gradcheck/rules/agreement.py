@@ -81,12 +81,13 @@ def agree(
         compared = {}
         for i, (one, other) in enumerate(zip(leaves, got[kind], strict=True)):
             path = names[i] if len(names) == len(leaves) else f"[{i}]"
-            compared[path] = _comparison(path, one, other, known[i] if known else None)
+            floor = known[i] if known else None
+            compared[path] = comparison_of(path, one, other, floor)
         findings.compared += sum(bool(c.truth.any()) for c in compared.values())
         _explain(findings, subject, f"{where}, {kind}", compared)
 
 
-def _comparison(path: str, expected: Any, got: Any, known: Any) -> Comparison:
+def comparison_of(path: str, expected: Any, got: Any, known: Any) -> Comparison:
     truth, candidate = to_numpy(expected), to_numpy(got)
     floor, at_point = known if known else (None, truth)
     same = truth.shape == candidate.shape
@@ -95,11 +96,11 @@ def _comparison(path: str, expected: Any, got: Any, known: Any) -> Comparison:
         alike = both & ((truth == candidate) | (np.isnan(truth) & np.isnan(candidate)))
         truth, candidate = (np.where(alike, 0.0, a) for a in (truth, candidate))
     dtype = dtype_of(expected)
-    room = _widened(floor, at_point, finite(truth), dtype)
+    room = widened(floor, at_point, finite(truth), dtype)
     return Comparison(path, np.zeros_like(truth), candidate, truth, room, dtype)
 
 
-def _widened(
+def widened(
     floor: Floor | None, truth: np.ndarray, expected: np.ndarray, dtype: np.dtype
 ) -> Floor:
     """The floor between two evaluations of a leaf, each of which may be off by one.

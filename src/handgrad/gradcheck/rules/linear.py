@@ -105,12 +105,12 @@ def transposed_pair(subject: Subject) -> Row:
 
     cotangents, sides = _run(program, subject.values, u, v)
     findings = Findings()
-    forward_room = _room(u, None, subject.floors["jvp"])
+    forward_room = room_of(u, None, subject.floors["jvp"])
     for i, (path, (forward, backward)) in enumerate(
         zip(subject.names, sides, strict=True)
     ):
         known = subject.floors["vjp"]
-        room = forward_room + _room([v[i]], [cotangents[i]], known and [known[i]])
+        room = forward_room + room_of([v[i]], [cotangents[i]], known and [known[i]])
         apart = abs(float(forward) - float(backward))
         findings.compared += float(backward) != 0
         if not apart <= room:
@@ -122,7 +122,7 @@ def transposed_pair(subject: Subject) -> Row:
     return findings.row("jvp against vjp")
 
 
-def _room(directions: Leaves, found: Leaves | None, floors: Any) -> float:
+def room_of(directions: Leaves, found: Leaves | None, floors: Any) -> float:
     """What rounding may do to <direction, found>: floors |direction|, and its sum."""
     room = 0.0
     for i, direction in enumerate(directions):
