@@ -128,6 +128,12 @@ def test_noise_is_noise_by_every_measure() -> None:
     assert not of_low_rank(NOISE)
 
 
+def test_noise_seldom_points_along_what_is_known_by_chance() -> None:
+    random = np.random.default_rng(0)
+    pairs = random.standard_normal((2000, 2, 16, 16))
+    assert sum(points_along(*pair) for pair in pairs) <= 5
+
+
 def test_a_share_of_a_direction_in_noise_is_seen() -> None:
     assert points_along(NOISE + 0.15 * KNOWN, KNOWN)
     signs = np.where(np.arange(48) % 2, 1.0, -1.0)[:, None]
