@@ -9,7 +9,8 @@ import pytest
 
 from handgrad import check_gradients
 from handgrad.gradcheck import Leaf
-from handgrad.gradcheck.directions import sized
+from handgrad.gradcheck.directions import normal, sized
+from handgrad.gradcheck.randomness import normal as in_shape
 
 TRUTH = np.array([[1.0, -2.0, 0.5], [4.0, 0.0, 3.0]])
 
@@ -97,3 +98,12 @@ def test_direction_is_as_large_as_its_leaf(entry: float, size: float) -> None:
     direction = np.asarray(sized(np.random.default_rng(0), leaf), np.float64)
     assert direction[0] == 0
     assert 0.9 < np.sqrt(np.mean(direction[1:] ** 2)) / size < 1.1
+
+
+def test_complex_directions_are_normal_in_both_parts() -> None:
+    like = np.zeros(4000, np.complex64)
+    drawn = normal(np.random.default_rng(0), like)
+    shaped = in_shape(np.random.default_rng(0), like)
+    for values, size in ((np.asarray(drawn), 1.0), (shaped, 0.5)):
+        parts = np.cov(np.real(values), np.imag(values))
+        np.testing.assert_allclose(parts, size * np.eye(2), atol=0.1)

@@ -18,9 +18,23 @@ from handgrad.gradcheck.causes.parts import (
     straight_through,
     zero_part,
 )
-from handgrad.gradcheck.causes.projections import sentence
+from handgrad.gradcheck.causes.projections import (
+    projection_left,
+    sentence,
+)
 
 TRUTH = np.random.default_rng(5).standard_normal((6, 6))
+
+
+@pytest.mark.parametrize("entries", [2, 3, 4, 5])
+def test_a_part_along_something_takes_entries_that_confirm_it(entries: int) -> None:
+    """One fits the factor, three confirm it."""
+    random = np.random.default_rng(2)
+    theta, truth = random.standard_normal((2, entries))
+    truth -= theta * (theta @ truth) / (theta @ theta)
+    leaf = comparison("w", truth + 0.7 * theta, truth)
+    found = explained(projection_left, leaf, args=(theta,))
+    assert bool(found) is (entries >= 4)
 
 
 @pytest.mark.parametrize(

@@ -2,11 +2,14 @@
 
 from collections.abc import Callable
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from handgrad.gradcheck.reference.float64 import Evaluated
-from handgrad.gradcheck.reference.slope import Line
+from handgrad.gradcheck.reference.dtypes import unit_of
+from handgrad.gradcheck.reference.float64 import Evaluated, Point
+from handgrad.gradcheck.reference.slope import Line, constants_of
+from handgrad.gradcheck.reference.tolerance import SHARED
 
 EPS = 2.0**-52
 H = float(np.cbrt(EPS))
@@ -60,3 +63,12 @@ def test_A3_finds_a_kink_in_a_corner_and_none_in_a_curve(size: float) -> None:
     )
     assert curve.contradicts(AHEAD) == (False, False)
     assert corner.contradicts(AHEAD) == (False, True)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_constants_are_rounded_as_the_narrowest_dtype_inside(dtype: str) -> None:
+    def loss(x: jnp.ndarray) -> jnp.ndarray:
+        return jnp.sum(jnp.sin(x.astype(dtype)).astype(jnp.float32))
+
+    point = Point(loss, jnp.ones(3), ())
+    assert constants_of(point) == pytest.approx(SHARED * unit_of(jnp.dtype(dtype)))

@@ -86,6 +86,15 @@ def test_right_leaf_of_normal_errors_is_hardly_ever_above(
     assert np.mean(above) <= odds
 
 
+def test_floor_along_lines_has_the_room_of_as_many_lines_as_there_are() -> None:
+    truth, lines = np.ones((3, 10)), (0.1, 0.2, 0.3, 0.4, 0.5, 0.6)
+    lost = Losses(0, 0, 0, 0, lines)
+    floor = floor_of(truth, truth, lost, unit=0.0, usual=0.0)
+    rooms = (room(3), room(10)) * 3
+    expected = [SAFETY * r * line for r, line in zip(rooms, lines, strict=True)]
+    assert floor.lines == pytest.approx(expected)
+
+
 def test_direction_of_zeros_bounds_nothing() -> None:
     lost = Losses(1e-5, 1e-5, 1e-5, 1e-5)
     floor = floor_of(np.ones(3), np.zeros(3), lost, unit=1e-8, usual=0.0)

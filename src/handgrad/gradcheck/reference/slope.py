@@ -138,10 +138,10 @@ def line_at(point: Point, reference: Reference) -> Line:
     def objective(values: Sequence[np.ndarray]) -> float:
         return float(traced.in_float64(values, None, traced.unmoved)[0])
 
-    return Line(objective, truth, theta, lost, _constants(point))
+    return Line(objective, truth, theta, lost, constants_of(point))
 
 
-def _constants(point: Point) -> float:
+def constants_of(point: Point) -> float:
     """`SHARED` units of the narrowest dtype in the program of the gradient."""
     try:
         kinds = dtypes(point.traced_gradient.program)
