@@ -74,13 +74,14 @@ def _parts(leaf: Comparison) -> Iterator[tuple[str, np.ndarray]]:
     for axis, name in ((0, "row"), (1, "column")):
         others = tuple(i for i in range(len(shape)) if i != axis)
         lines = np.flatnonzero(off.any(axis=others))
-        if 0 < len(lines) <= shape[axis] / 2:
+        if 0 < len(lines) <= shape[axis] / 2:  # mutants: lines are whole
             mask = np.zeros(shape, bool)
             np.moveaxis(mask, axis, 0)[lines] = True
             yield f"in {listed(_line(name, axis, shape), lines)}", mask
 
 
 def _line(name: str, axis: int, shape: tuple[int, ...]) -> str:
+    # mutants: it is 2 or more
     return name if len(shape) == 2 else f"index of axis {axis}"
 
 
