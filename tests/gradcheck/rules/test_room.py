@@ -7,6 +7,7 @@ import pytest
 
 from handgrad.gradcheck.reference.tolerance import Floor
 from handgrad.gradcheck.rules.agreement import UNKNOWN_FLOOR, comparison_of, widened
+from handgrad.gradcheck.rules.derivatives import named
 from handgrad.gradcheck.rules.linear import room_of
 
 DIRECTION, FOUND = np.array([3, 4], "float32"), np.array([[5, 12]], "float32")
@@ -63,3 +64,9 @@ def test_what_is_no_number_is_right_where_it_is_the_same(
 ) -> None:
     leaf = comparison_of("x", np.array(expected), np.array(got), None)
     assert leaf.wrong is wrong
+
+
+def test_outputs_are_named_by_their_place() -> None:
+    names = ["output[0]", "output['b']"]
+    came = [named(path, names) for path in ("[0]", "[1]", "[2]", "x", "[0][1]")]
+    assert came == [*names, "[2]", "x", "[0][1]"]

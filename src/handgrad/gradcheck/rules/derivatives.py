@@ -99,14 +99,14 @@ def value_row(subject: Subject, name: str, forward: Callable[..., Leaves]) -> Ro
     names = subject.outputs
     leaves = tuple(
         replace(
-            leaf, path=_named(leaf.path, names), explanation=_words(leaf.explanation)
+            leaf, path=named(leaf.path, names), explanation=_words(leaf.explanation)
         )
         for leaf in report.leaves
     )
     return row_of(name, replace(report, leaves=leaves), own=False)
 
 
-def _named(path: str, names: list[str]) -> str:
+def named(path: str, names: list[str]) -> str:
     found = re.fullmatch(r"\[(\d+)\]", path)
     return names[int(found[1])] if found and int(found[1]) < len(names) else path
 
