@@ -36,7 +36,6 @@ class Sides(NamedTuple):
     @property
     def kink(self) -> bool:
         """Whether they differ."""
-        # mutants: a margin, a little narrower
         return abs(self.right - self.left) > 2 * self.error
 
     def hold(self, value: float, room: float = 0.0) -> bool:
