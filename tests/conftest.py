@@ -12,7 +12,7 @@ import pytest
 from hypothesis import settings
 
 OLDER_EMITTERS = "--xla_cpu_use_fusion_emitters=false"
-"""With these XLA compiles for a CPU in half the time; later versions lack them."""
+"""With these XLA compiles sooner for a CPU; later versions lack them."""
 
 settings.register_profile("handgrad", derandomize=True, deadline=None, max_examples=20)
 settings.load_profile("handgrad")

@@ -57,7 +57,7 @@ SMOOTH = (
 compiled = functools.partial(
     jax.jit, compiler_options={"xla_backend_optimization_level": 0}
 )
-"""`jax.jit` for what is run once: half the time to compile, the same to rounding."""
+"""`jax.jit` for what is run once: compiled sooner, the same to rounding."""
 
 
 class Batch(NamedTuple):

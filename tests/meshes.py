@@ -1,12 +1,14 @@
 """Meshes of four devices, and a network and its batch laid out on them."""
 
 import os
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers import GRADIENT, assert_close, compiled
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
@@ -39,8 +41,8 @@ class Laid(NamedTuple):
 def with_cpus(count: int) -> dict[str, str]:
     """The environment of a process that has so many devices."""
     flags = os.environ.get("XLA_FLAGS", "")
-    count_of_them = f"--xla_force_host_platform_device_count={count}"
-    return os.environ | {"XLA_FLAGS": f"{flags} {count_of_them}"}
+    devices = f"--xla_force_host_platform_device_count={count}"
+    return os.environ | {"XLA_FLAGS": f"{flags} {devices}"}
 
 
 def four_devices() -> list[Any]:
@@ -88,6 +90,25 @@ def lay(layout: str, kind: AxisType) -> Laid:
     laid = tuple(layer(k, each) for k, each in enumerate(params))
     plain = jax.tree.map(jnp.asarray, plain)
     return Laid(mesh, laid, x, labels, soft, weights, plain)
+
+
+def traced_on(laid: Laid, function: Callable[..., Any]) -> Any:
+    """What a function returns on the mesh: its types alone, without compiling.
+
+    Values are the same wherever arrays lie, unless JAX or XLA is wrong. What can fail is
+    a layout, and on an Explicit mesh that fails where a function is traced.
+    """
+    with jax.set_mesh(laid.mesh):
+        return jax.eval_shape(function, *laid.problem)
+
+
+def same_on(laid: Laid, function: Callable[..., Any]) -> Any:
+    """What a function returns on the mesh, once it is what it returns without one."""
+    expected = compiled(function)(*laid.plain)
+    with jax.set_mesh(laid.mesh):
+        came = compiled(function)(*laid.problem)
+    assert_close(jax.device_get(came), jax.device_get(expected), GRADIENT)
+    return came
 
 
 def lies_like(tree: Any, params: Any) -> bool:

@@ -9,7 +9,7 @@ import pytest
 from helpers import GRADIENT, assert_close, compiled
 from jax.sharding import AxisType
 from jax.sharding import PartitionSpec as P
-from meshes import LAYOUTS, lay, lies_like, will_lie_like
+from meshes import LAYOUTS, lay, lies_like, same_on, traced_on, will_lie_like
 
 import handgrad as hg
 from handgrad import byproducts
@@ -64,8 +64,7 @@ COMPILED = [
     (AUTO, "both", private),
 ]
 """What is run: every function on the mesh that splits samples and units, and every
-layout. Values are the same wherever arrays lie, unless JAX or XLA is wrong: what can
-fail is a layout, and that fails where a function is traced."""
+layout; the others are traced (`traced_on`)."""
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
@@ -73,10 +72,8 @@ fail is a layout, and that fails where a function is traced."""
 def test_on_an_explicit_mesh_gradients_have_the_layout_of_the_parameters(
     layout: str, function: Callable[..., Any]
 ) -> None:
-    """Known from the types alone, without compiling."""
     laid = lay(layout, EXPLICIT)
-    with jax.set_mesh(laid.mesh):
-        traced = jax.eval_shape(function, *laid.problem)
+    traced = traced_on(laid, function)
     for name in traced.keys() & LIKE_PARAMETERS:
         assert will_lie_like(traced[name], laid.params), name
 
@@ -86,10 +83,7 @@ def test_on_a_mesh_the_same_comes_and_lies_where_the_parameters_do(
     kind: AxisType, layout: str, function: Callable[..., Any]
 ) -> None:
     laid = lay(layout, kind)
-    expected = compiled(function)(*laid.plain)
-    with jax.set_mesh(laid.mesh):
-        came = compiled(function)(*laid.problem)
-    assert_close(jax.device_get(came), jax.device_get(expected), GRADIENT)
+    came = same_on(laid, function)
     if kind is EXPLICIT:  # on an Auto mesh where all lies is the compiler's
         for name in came.keys() & LIKE_PARAMETERS:
             assert lies_like(came[name], laid.params), name

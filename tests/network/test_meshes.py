@@ -15,7 +15,15 @@ import pytest
 from helpers import GRADIENT, assert_close, compiled
 from jax.sharding import AxisType
 from jax.sharding import PartitionSpec as P
-from meshes import LAYOUTS, four_devices, lay, lies_like, will_lie_like
+from meshes import (
+    LAYOUTS,
+    four_devices,
+    lay,
+    lies_like,
+    same_on,
+    traced_on,
+    will_lie_like,
+)
 
 import handgrad as hg
 from handgrad import transport
@@ -77,8 +85,7 @@ COMPILED = [
     *((AUTO, "both", function) for function in (of_labels, by_rule)),
 ]
 """What is run: every function on the mesh that splits samples and units, and every
-layout. Values are the same wherever arrays lie, unless JAX or XLA is wrong: what can
-fail is a layout, and that fails where a function is traced."""
+layout; the others are traced (`traced_on`)."""
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
@@ -86,10 +93,8 @@ fail is a layout, and that fails where a function is traced."""
 def test_on_an_explicit_mesh_gradients_have_the_layout_of_the_parameters(
     layout: str, function: Callable[..., Any]
 ) -> None:
-    """Known from the types alone, without compiling."""
     laid = lay(layout, EXPLICIT)
-    with jax.set_mesh(laid.mesh):
-        traced = jax.eval_shape(function, *laid.problem)
+    traced = traced_on(laid, function)
     assert will_lie_like(traced[0], laid.params)
     if function is by_rule:
         assert will_lie_like(traced[1:], (laid.x, laid.soft, laid.weights))
@@ -100,10 +105,7 @@ def test_on_a_mesh_the_same_comes_and_lies_where_the_parameters_do(
     kind: AxisType, layout: str, function: Callable[..., Any]
 ) -> None:
     laid = lay(layout, kind)
-    expected = compiled(function)(*laid.plain)
-    with jax.set_mesh(laid.mesh):
-        came = compiled(function)(*laid.problem)
-    assert_close(jax.device_get(came), jax.device_get(expected), GRADIENT)
+    came = same_on(laid, function)
     if kind is EXPLICIT:  # on an Auto mesh where all lies is the compiler's
         assert lies_like(came[0], laid.params)
     if kind is EXPLICIT and function is by_rule:
@@ -129,10 +131,7 @@ def test_in_chunks_of_the_classes_the_same_comes_on_a_mesh(
     kind: AxisType, layout: str
 ) -> None:
     laid = lay(layout, kind)
-    expected = compiled(in_chunks)(*laid.plain)
-    with jax.set_mesh(laid.mesh):
-        came = compiled(in_chunks)(*laid.problem)
-    assert_close(jax.device_get(came), jax.device_get(expected), GRADIENT)
+    came = same_on(laid, in_chunks)
     if kind is EXPLICIT:
         assert lies_like(came[0], laid.params)
         assert lies_like(came[1], laid.params)

@@ -131,6 +131,7 @@ def _shares(values: np.ndarray, p: np.ndarray, axis: int | None) -> np.ndarray:
 
 
 def sentence(axis: int | None, leaf: Comparison, name: str) -> str:
+    """What is wrong with a leaf, in words: along ``name``, line by line of the axis."""
     lines = {None: "", -1: "in every row ", 0: "in every column "}[axis]
     if leaf.truth.ndim > 2 and axis is not None:
         lines = f"along axis {axis % leaf.truth.ndim} "

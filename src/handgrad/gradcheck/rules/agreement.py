@@ -88,6 +88,13 @@ def agree(
 
 
 def comparison_of(path: str, expected: Any, got: Any, known: Any) -> Comparison:
+    """One leaf that was computed in two ways.
+
+    Args:
+      path: of the leaf.
+      expected, got: the two; what is the same NaN or infinity in both is right.
+      known: (floor, leaf at the point), or None where no floor was measured.
+    """
     truth, candidate = to_numpy(expected), to_numpy(got)
     floor, at_point = known if known else (None, truth)
     same = truth.shape == candidate.shape

@@ -107,6 +107,7 @@ def value_row(subject: Subject, name: str, forward: Callable[..., Leaves]) -> Ro
 
 
 def named(path: str, names: list[str]) -> str:
+    """The name of the output that a path such as [1] stands for; else the path."""
     found = re.fullmatch(r"\[(\d+)\]", path)
     return names[int(found[1])] if found and int(found[1]) < len(names) else path
 

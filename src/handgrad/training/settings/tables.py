@@ -1,7 +1,7 @@
 """What a run is made of: one frozen dataclass per table of the TOML file.
 
-A field without a default must be in the file. The docstring under a field is its help
-on the command line.
+A field without a default must be in the file, but for the run's name, which is that of
+the file. The docstring under a field is its help on the command line.
 """
 
 from dataclasses import dataclass, field

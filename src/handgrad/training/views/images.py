@@ -104,8 +104,8 @@ class _Sheet(NamedTuple):
 def _drawn(
     sheet: _Sheet, pictures: Sequence[np.ndarray], titles: Sequence[str], **how: Any
 ) -> Figure:
-    """All pictures in one set of axes, whose unit is an inch: axes for each would take
-    a second to make and lay out."""
+    """All pictures in one set of axes, whose unit is an inch: axes for each are slow to
+    make and to lay out."""
     columns = max(1, min(sheet.columns, len(pictures)))
     rows = max(1, -(-len(pictures) // columns))
     width, height = sheet.side + _GAP, sheet.side + sheet.above + _GAP
