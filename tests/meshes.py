@@ -95,8 +95,8 @@ def lay(layout: str, kind: AxisType) -> Laid:
 def traced_on(laid: Laid, function: Callable[..., Any]) -> Any:
     """What a function returns on the mesh: its types alone, without compiling.
 
-    Values are the same wherever arrays lie, unless JAX or XLA is wrong. What can fail is
-    a layout, and on an Explicit mesh that fails where a function is traced.
+    Values are the same wherever arrays lie, unless JAX or XLA is wrong. What can fail
+    is a layout, and on an Explicit mesh that fails where a function is traced.
     """
     with jax.set_mesh(laid.mesh):
         return jax.eval_shape(function, *laid.problem)
