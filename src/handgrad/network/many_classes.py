@@ -122,7 +122,7 @@ def walk_down(walk: Walk, rows: Rows, factor: jax.Array, *, squares: bool) -> Er
         more = of_chunk(start, walk.chunk, _logits(walk, start, walk.chunk))
         weight = _put(found.weight, more.weight, start)
         bias = _put(found.bias, more.bias, start)
-        added = jax.tree.map(jnp.add, found[2:], more[2:])  # mutants: of two and two
+        added = jax.tree.map(jnp.add, found[2:], more[2:])
         return Errors(weight, bias, *added)
 
     first = of_chunk(0, _first(walk), rows.kept)

@@ -76,7 +76,7 @@ def _near_one(values: jax.Array) -> jax.Array:
 
 def _to_one(values: jax.Array) -> jax.Array:
     """The power of two, a scalar, that brings the largest value to [1/2, 1)."""
-    largest = jnp.max(jnp.abs(values), initial=0)  # mutants: -1 is below them too
+    largest = jnp.max(jnp.abs(values), initial=0)
     _, exponent = jnp.frexp(jax.lax.stop_gradient(largest))
     # mutants: of float32's least numbers, either is near enough to 1
     return jnp.ldexp(jnp.ones_like(largest), jnp.clip(-exponent, -126, 126))

@@ -99,8 +99,13 @@ def test_every_chunk_is_told_and_every_epoch_recorded(
     assert all(int(each.state.step) == each.steps for each in told)
 
 
-def test_it_goes_on_from_any_state(settings: Settings, data: Dataset) -> None:
+@pytest.mark.parametrize("chunk_classes", [0, 2])
+def test_it_goes_on_from_any_state(
+    settings: Settings, data: Dataset, chunk_classes: int
+) -> None:
     """Within an epoch too: the rest of the steps, and the same record."""
+    training = replace(settings.training, chunk_classes=chunk_classes)
+    settings = replace(settings, training=training)
     run = prepare(settings, data)
     state = start(run)
     programs = compile_programs(run)
