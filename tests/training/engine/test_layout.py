@@ -69,6 +69,22 @@ def trained(settings: Settings, scale: Scale, data: Dataset) -> list[Progress]:
     return [each for each in fit(run, programs, state, epochs=epochs) if each.record]
 
 
+@pytest.mark.parametrize("scale", [ONE, MIXED])
+def test_a_run_shares_no_memory_with_its_data(
+    small: Settings, data: Dataset, scale: Scale
+) -> None:
+    """A CPU device takes an array at such an address as it is, if it may."""
+    memory = np.empty(data.train.x.nbytes + 64, np.uint8)
+    x = memory[-memory.ctypes.data % 64 :][: data.train.x.nbytes]
+    x = x.view(data.train.x.dtype).reshape(data.train.x.shape)
+    x[:] = data.train.x
+    own = data._replace(train=data.train._replace(x=x))
+    run = prepare(replace(small, scale=scale), own)
+    assert isinstance(run.train, Samples)
+    x[:] = 0
+    np.testing.assert_array_equal(run.train.x, data.train.x)
+
+
 def assert_alike(
     found: list[Progress], wanted: list[Progress], rtol: float, atol: float = 2e-6
 ) -> None:
@@ -144,7 +160,7 @@ def test_parts_of_the_state_lie_where_they_are_said_to(
 
 def chunk_text(run: Run) -> str:
     """The compiled program of the loop."""
-    return compile_programs(run).chunk.as_text()  # pyright: ignore[reportFunctionMemberAccess]
+    return compile_programs(run).chunk.compiled.result().as_text()  # pyright: ignore[reportFunctionMemberAccess]
 
 
 def test_one_step_sums_the_gradient_over_the_samples_once(

@@ -1,12 +1,12 @@
 """The gradient by hand against `jax.grad`, before a network is trained."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 import handgrad
 from handgrad.gradcheck import check_gradients
 from handgrad.training.data import Part, scale
+from handgrad.training.engine.layout import put
 from handgrad.training.engine.objective import drops, loss_arguments
 from handgrad.training.engine.order import Draw
 from handgrad.training.engine.prepare import Run
@@ -36,8 +36,8 @@ def check_first_gradient(run: Run, state: State, train: Part) -> str:
     rows = min(ROWS, run.batch_size, run.samples)
     x, y = np.asarray(train.x[:rows]), np.asarray(train.y[:rows])
     key = jax.random.fold_in(run.key, Draw.MASKS) if drops(objective) else None
-    inputs = jnp.asarray(scale(run.step.scaling, x))
-    arguments = loss_arguments(objective, state.params, jnp.asarray(y), key=key)
+    inputs = put(scale(run.step.scaling, x))
+    arguments = loss_arguments(objective, state.params, put(y), key=key)
     activation = arguments.pop("activation")
     report = check_gradients(
         lambda params, x, arrays: handgrad.loss(

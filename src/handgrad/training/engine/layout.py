@@ -9,7 +9,6 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
@@ -135,9 +134,11 @@ def of_many(where: Any) -> Any:
     )
 
 
-def put(array: np.ndarray, layout: Layout | None) -> jax.Array:
-    """An array that this process has, whole on every device."""
-    return jnp.asarray(array) if layout is None else laid(array, layout.whole)
+def put(array: np.ndarray, layout: Layout | None = None) -> jax.Array:
+    """A copy of an array that this process has, whole on every device: a CPU device
+    would share the memory of the array itself, and change with it."""
+    array = np.array(array)
+    return jax.device_put(array) if layout is None else laid(array, layout.whole)
 
 
 def laid(array: np.ndarray, where: NamedSharding) -> jax.Array:

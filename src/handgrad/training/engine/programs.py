@@ -1,7 +1,8 @@
 """The compiled programs of a run, and the proof that they can be made."""
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -18,7 +19,7 @@ from handgrad.training.engine.step import Block, Chunk, Epoch, State, Step, make
 from handgrad.training.errors import TrainingError
 
 QUICKLY = {"xla_backend_optimization_level": 0}
-"""For a program that runs once: XLA compiles it in a third of the time."""
+"""For a program that runs once, or once an epoch: XLA compiles it sooner."""
 
 
 class Programs(NamedTuple):
@@ -31,23 +32,35 @@ class Programs(NamedTuple):
     evaluate: Callable[[handgrad.Params, Samples], Score]  # of a block from the disk
 
 
+@dataclass(frozen=True)
+class Compiling:
+    """A program that is compiled in the background: its first call waits for it."""
+
+    compiled: Future[Any]
+
+    def __call__(self, *arguments: Any) -> Any:
+        return self.compiled.result()(*arguments)
+
+
 def compile_programs(run: Run) -> Programs:
-    """Trace what a run needs, and compile it side by side; the chunks of a stream are
-    compiled when the first has come."""
+    """Trace what a run needs, and compile it in the background: first what is wanted
+    first. The chunks of a stream are compiled when the first has come."""
     begin, chunk, order, score, scored = _jitted(run)
     if not isinstance(run.train, Samples):
         return Programs(begin, chunk, order, score, scored)
     state, one = jax.eval_shape(begin, run.key), np.int32(1)
     shuffle = jax.eval_shape(order, run.key, one)
     epoch = Epoch(*run.train, *shuffle, first=one)
-    lowered = [
-        chunk.lower(state, run.key, epoch, one),
-        begin.lower(run.key),
-        order.lower(run.key, one),
-        score.lower(state, run.seen, run.validation),
-    ]
-    with ThreadPoolExecutor() as pool:
-        chunk, begin, order, score = pool.map(lambda each: each.compile(), lowered)
+    pool = ThreadPoolExecutor()
+
+    def later(program: Any, *arguments: Any) -> Compiling:
+        return Compiling(pool.submit(program.lower(*arguments).compile))
+
+    begin = later(begin, run.key)
+    chunk = later(chunk, state, run.key, epoch, one)
+    order = later(order, run.key, one)
+    score = later(score, state, run.seen, run.validation)
+    pool.shutdown(wait=False)
     return Programs(begin, chunk, order, score, scored)
 
 
@@ -60,7 +73,7 @@ def _jitted(run: Run) -> Any:
     return Programs(
         jax.jit(run.begin, compiler_options=QUICKLY, **lies.begin),
         jax.jit(make_chunk(step), donate_argnums=0, **lies.chunk),
-        jax.jit(order, **lies.order),
+        jax.jit(order, compiler_options=QUICKLY, **lies.order),
         jax.jit(partial(scores, step), **lies.score),
         jax.jit(score, **lies.evaluate),
     )

@@ -80,7 +80,7 @@ class Classifier:
                 self.params, self.scaling, padded, labels, activation=self.activation
             )
             for whole, part in zip(found, values, strict=True):
-                whole[start : start + rows] = part[: len(batch)]
+                whole[start : start + rows] = np.asarray(part)[: len(batch)]
         return found
 
 
