@@ -2,10 +2,12 @@
 
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import jax
 import tyro
 from tyro.conf import Positional
 
@@ -116,9 +118,18 @@ def _sweep(argv: Sequence[str] | None) -> int:
 
 
 def _run(settings: Settings, root: Path, **how: Any) -> "Outcome":
+    _awaken(settings.seed)
     from handgrad.training.run import train
 
     return train(settings, root, Terminal(quiet=not is_first()), **how)
+
+
+def _awaken(seed: int) -> None:
+    """Have JAX find its devices and compile its first program, the key of a run, while
+    the rest is imported and the data are read."""
+    beside = ThreadPoolExecutor(1)
+    beside.submit(jax.random.key, seed)
+    beside.shutdown(wait=False)
 
 
 def _of_seeds(settings: Settings, seeds: int) -> list[Settings]:

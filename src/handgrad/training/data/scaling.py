@@ -69,8 +69,9 @@ def measure(x: Any, rows: np.ndarray, name: str) -> Moments:
     moments = Moments(0, zeros, zeros, zeros + np.inf, zeros - np.inf)
     block = max(1, CHUNK // features)
     for start in range(0, len(x), block):
-        values = np.asarray(x[start : start + block], np.float64)
-        _check_finite(values, rows[start : start + block], name)
+        values = np.asarray(x[start : start + block])
+        if values.dtype.kind == "f":
+            _check_finite(values, rows[start : start + block], name)
         moments = _joined(moments, values)
         forget(x)
     return moments
@@ -89,8 +90,9 @@ def _check_finite(values: np.ndarray, rows: np.ndarray, name: str) -> None:
 
 def _joined(moments: Moments, values: np.ndarray) -> Moments:
     count, total = len(values), moments.samples + len(values)
-    mean = values.mean(axis=0)
-    squares = ((values - mean) ** 2).sum(axis=0)
+    mean = values.mean(axis=0, dtype=np.float64)
+    apart = values - mean
+    squares = np.einsum("ij,ij->j", apart, apart)
     delta = mean - moments.mean
     return Moments(
         total,

@@ -1,5 +1,6 @@
 """The compiled programs of a run, and the proof that they can be made."""
 
+import os
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -43,7 +44,7 @@ class Compiling:
 
 
 def compile_programs(run: Run) -> Programs:
-    """Trace what a run needs, and compile it in the background: first what is wanted
+    """Trace what a run needs, and compile it in the background, first what is wanted
     first. The chunks of a stream are compiled when the first has come."""
     begin, chunk, order, score, scored = _jitted(run)
     if not isinstance(run.train, Samples):
@@ -51,7 +52,7 @@ def compile_programs(run: Run) -> Programs:
     state, one = jax.eval_shape(begin, run.key), np.int32(1)
     shuffle = jax.eval_shape(order, run.key, one)
     epoch = Epoch(*run.train, *shuffle, first=one)
-    pool = ThreadPoolExecutor()
+    pool = ThreadPoolExecutor(max(1, (os.cpu_count() or 1) - 1))  # one core is in use
 
     def later(program: Any, *arguments: Any) -> Compiling:
         return Compiling(pool.submit(program.lower(*arguments).compile))
