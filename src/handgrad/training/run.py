@@ -1,6 +1,7 @@
 """A run: train by the settings, and leave everything worth keeping in its folder."""
 
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -46,6 +47,7 @@ class Job(NamedTuple):
 
     settings: Settings
     data: Dataset
+    fingerprint: str  # of the data
     run: Run
 
 
@@ -80,10 +82,9 @@ def train(
     job = _job(settings)
 
     def claims() -> Claim:
-        data = fingerprint(job.data)
         if resume:
-            return reclaim(resume, settings, data)
-        return claim(root, settings, data, fresh=fresh)
+            return reclaim(resume, settings, job.fingerprint)
+        return claim(root, settings, job.fingerprint, fresh=fresh)
 
     claimed = claimed_by_first(claims)
     say(console, _in_words(job))
@@ -108,9 +109,11 @@ def _job(settings: Settings) -> Job:
     """Settings, data and optimiser proven to fit; nothing is compiled or written."""
     check_settings(settings)
     data = load_data(settings.data)
-    run = prepare(settings, data)
-    prove(run, settings.optimizer.name)
-    return Job(settings, data, run)
+    with ThreadPoolExecutor(1) as beside:
+        digest = beside.submit(fingerprint, data)
+        run = prepare(settings, data)
+        prove(run, settings.optimizer.name)
+        return Job(settings, data, digest.result(), run)
 
 
 def _train(job: Job, claimed: Claim, console: Any) -> tuple[Best, int | None]:

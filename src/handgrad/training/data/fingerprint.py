@@ -23,5 +23,5 @@ def fingerprint(data: Dataset) -> str:
                 stat = os.stat(array.filename)
                 digest.update(repr((stat.st_size, stat.st_mtime_ns)).encode())
             else:
-                digest.update(np.ascontiguousarray(array).tobytes())
+                digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
     return digest.hexdigest()
