@@ -209,6 +209,20 @@ class Few:
     output: Path = Path("runs")
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="asks Linux what is resident")
+@pytest.mark.parametrize("way", ["memory", "stream"])
+def test_streaming_trains_from_memory_and_from_the_disk(
+    tmp_path: Path, way: str
+) -> None:
+    command = load_script("benchmarks/streaming")
+    size = 0.011  # GB: just over the two chunks that compile
+    settings = command.Settings(size, size, most_steps=command.STEPS, way=way)
+    command._write(tmp_path, size)
+    found = command._run(settings, tmp_path)
+    assert found["samples"] == command.STEPS * command.BATCH
+    assert found["samples_per_second"] > 0
+
+
 def test_bounds_of_all_benchmarks_are_one_table(
     tmp_path: Path, common: ModuleType, capsys: pytest.CaptureFixture[str]
 ) -> None:

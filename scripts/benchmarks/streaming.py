@@ -119,7 +119,7 @@ def _run(settings: Settings, folder: Path) -> dict[str, Any]:
     part = Part(np.load(folder / "x.npy", mmap_mode="r"), np.load(folder / "y.npy"))
     if settings.way == "memory":
         count = int(settings.in_memory_gigabytes * 1e9 / FEATURES)
-        part = Part(*(jnp.asarray(np.array(array[:count])) for array in part))
+        part = Part(*(jnp.asarray(np.array(array[:count])) for array in part[:2]))
     train = _from_memory if settings.way == "memory" else _from_disk
     train(part, 2 * STEPS)  # compiles
     began, cpu = time.perf_counter(), time.process_time()
