@@ -23,5 +23,6 @@ def fingerprint(data: Dataset) -> str:
                 stat = os.stat(array.filename)
                 digest.update(repr((stat.st_size, stat.st_mtime_ns)).encode())
             else:
-                digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
+                flat = np.ascontiguousarray(array).reshape(-1)
+                digest.update(flat.view(np.uint8).data)
     return digest.hexdigest()
