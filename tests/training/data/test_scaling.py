@@ -57,6 +57,21 @@ def test_one_pass_in_blocks_finds_the_moments(
     assert came.samples == rows
 
 
+@pytest.mark.parametrize("dtype", ["?", "u1", "i1", ">i2", "u4", "i8", "f2", ">f4"])
+def test_samples_are_measured_as_if_they_were_float64(dtype: str) -> None:
+    """Though their sums overflow their own dtype, and so do their distances."""
+    limits = np.iinfo if np.dtype(dtype).kind in "iu" else np.finfo
+    ends = (False, True) if dtype == "?" else (limits(dtype).min, limits(dtype).max)
+    x = np.random.default_rng(0).choice(np.array(ends, dtype), (300, 3))
+    found, wanted = (
+        measure(array, np.arange(300), "training") for array in (x, x.astype("f8"))
+    )
+    for name in found._fields:
+        np.testing.assert_allclose(
+            getattr(found, name), getattr(wanted, name), rtol=1e-12, err_msg=name
+        )
+
+
 def test_outliers_are_clipped_smoothly() -> None:
     x = np.concatenate([np.linspace(-1, 1, 101), [1e6, -1e30]])[:, None]
     scaling = fitted("robust", x)
