@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -122,23 +122,23 @@ def _train(job: Job, claimed: Claim, console: Any) -> tuple[Best, int | None]:
     training, run = job.settings.training, job.run
     per_epoch = steps_of(run.samples, run.batch_size)
     checkpoint = Checkpointer(claimed.folder, job.settings.records, per_epoch)
-    programs = compile_programs(run)
-    state, best = _restored(job, programs, checkpoint, console)
-    done = int(state.step)
-    if claimed.resumed:
-        say(console, f"Going on in {claimed.folder} after {done:,} steps.")
-    _check(job, claimed, state, console)
-    how = {"epochs": training.epochs, "chunk_steps": training.chunk_steps}
-    progresses = fit(run, programs, state, **how)
-    with requested(ANSWER) as stop, _consumers(job, claimed, console, done) as tell:
-        if first_says(_waited(best, training)):
-            return best, None
-        try:
-            return _followed(training, progresses, best, checkpoint, stop, tell)
-        except Diverged as error:
-            state, _ = _restored(job, programs, checkpoint, console)
-            why = why_not_finite(run, programs, state, error.steps)
-            raise Diverged(f"{error} {why}", error.steps) from error
+    with closing(compile_programs(run)) as programs:
+        state, best = _restored(job, programs, checkpoint, console)
+        done = int(state.step)
+        if claimed.resumed:
+            say(console, f"Going on in {claimed.folder} after {done:,} steps.")
+        _check(job, claimed, state, console)
+        how = {"epochs": training.epochs, "chunk_steps": training.chunk_steps}
+        progresses = fit(run, programs, state, **how)
+        with requested(ANSWER) as stop, _consumers(job, claimed, console, done) as tell:
+            if first_says(_waited(best, training)):
+                return best, None
+            try:
+                return _followed(training, progresses, best, checkpoint, stop, tell)
+            except Diverged as error:
+                state, _ = _restored(job, programs, checkpoint, console)
+                why = why_not_finite(run, programs, state, error.steps)
+                raise Diverged(f"{error} {why}", error.steps) from error
 
 
 def _followed(

@@ -1,6 +1,7 @@
 """From settings and data to parameters: reproducible, able to learn, loud."""
 
 import math
+from concurrent.futures import Future
 from dataclasses import replace
 from typing import Any
 
@@ -15,7 +16,12 @@ import handgrad
 from handgrad.training import Dataset, Part, Settings, TrainingError, prepare, start
 from handgrad.training.data import scale
 from handgrad.training.engine.fit import Pace, Progress, fit
-from handgrad.training.engine.programs import compile_programs, prove
+from handgrad.training.engine.programs import (
+    Compiling,
+    Programs,
+    compile_programs,
+    prove,
+)
 from handgrad.training.errors import Diverged
 from handgrad.training.settings import Schedule
 
@@ -204,3 +210,12 @@ def test_chunks_grow_to_their_time() -> None:
     with fixed:
         pass
     assert fixed.steps == 5
+
+
+def test_what_has_not_begun_to_compile_is_left() -> None:
+    """Or the end of the process would wait for it."""
+    done, waiting = Compiling(Future()), Compiling(Future())
+    done.compiled.set_result(abs)
+    Programs(abs, done, waiting, waiting, abs).close()  # pyright: ignore[reportArgumentType]
+    assert done(-1) == 1
+    assert waiting.compiled.cancelled()

@@ -23,6 +23,16 @@ QUICKLY = {"xla_backend_optimization_level": 0}
 """For a program that runs once, or once an epoch: XLA compiles it sooner."""
 
 
+@dataclass(frozen=True)
+class Compiling:
+    """A program that is compiled in the background: its first call waits for it."""
+
+    compiled: Future[Any]
+
+    def __call__(self, *arguments: Any) -> Any:
+        return self.compiled.result()(*arguments)
+
+
 class Programs(NamedTuple):
     """The compiled programs of a run."""
 
@@ -32,15 +42,11 @@ class Programs(NamedTuple):
     score: Callable[[State, Samples, Samples | None], Any]
     evaluate: Callable[[handgrad.Params, Samples], Score]  # of a block from the disk
 
-
-@dataclass(frozen=True)
-class Compiling:
-    """A program that is compiled in the background: its first call waits for it."""
-
-    compiled: Future[Any]
-
-    def __call__(self, *arguments: Any) -> Any:
-        return self.compiled.result()(*arguments)
+    def close(self) -> None:
+        """Leave what has not begun to compile: the end of the process waits for it."""
+        for program in self:
+            if isinstance(program, Compiling):
+                program.compiled.cancel()
 
 
 def compile_programs(run: Run) -> Programs:
