@@ -4,7 +4,8 @@ python scripts/benchmarks/step.py                       # twenty minutes on 2 co
 python scripts/benchmarks/step.py --rounds 50 --no-torch
 
 By hand: `handgrad.value_and_grad`. Autodiff: `jax.value_and_grad` of a textbook forward
-pass, `jax.nn.relu` and the loss of `optax.softmax_cross_entropy_with_integer_labels`.
+pass, `jax.nn.relu` and the loss of `optax.softmax_cross_entropy_with_integer_labels`;
+compiled twice, and the two beside each other say what noise alone makes of a ratio.
 The floor: the 3L - 1 matrix products of the step, and nothing else. float32, all
 compiled; every round in a new random order. PyTorch, eager and compiled, runs in
 processes of its own that take turns with JAX's. A ratio is that of 10th percentiles, of
@@ -35,6 +36,7 @@ import handgrad
 
 HERE = Path(__file__).parent
 HAND, AUTODIFF, FLOOR = "by hand", "autodiff", "products alone"
+AGAIN = "autodiff again"
 
 Shape = tuple[str, int, tuple[int, ...]]
 """Name, batch, widths."""
@@ -58,8 +60,10 @@ BLOCKS = 12
 """Turns that the processes take."""
 
 WORTH = 5e9
-"""Floating point operations of a step that is worth all rounds; larger ones are run
-less often."""
+"""Floating point operations of a step that is worth the rounds asked for."""
+
+MOST = 20
+"""How many times as many rounds a smaller step gets: one of 0.1 ms needs them."""
 
 Row = dict[str, Any]
 
@@ -69,7 +73,8 @@ class Settings:
     """What to time.
 
     Attributes:
-      rounds: in which every program runs once; fewer for large networks.
+      rounds: in which every program runs once; fewer for large networks, more for
+        small ones.
       torch: whether PyTorch takes part, where it is installed.
       output: the folder for step.json.
     """
@@ -130,6 +135,7 @@ def programs(batch: int, sizes: tuple[int, ...]) -> tuple[dict[str, Any], Any]:
     functions = {
         HAND: handgrad.value_and_grad,
         AUTODIFF: jax.value_and_grad(textbook_loss),
+        AGAIN: jax.value_and_grad(textbook_loss),
         FLOOR: products,
     }
     given = (params, x, labels)
@@ -156,7 +162,7 @@ def measure(
     if torch:
         commands["PyTorch"] = [sys.executable, str(HERE / "step_torch.py"), *shape]
     cost = 6 * batch * sum(map(math.prod, zip(sizes, sizes[1:], strict=False)))
-    often = max(1, round(min(rounds, rounds * WORTH / cost) / BLOCKS))
+    often = max(1, round(rounds * min(MOST, WORTH / cost) / BLOCKS))
     times = alternate(commands, blocks=BLOCKS, rounds=often)
     return {
         "network": name,
@@ -166,8 +172,9 @@ def measure(
         "ratio": {
             way: ratio_of(times[HAND], spent)
             for way, spent in times.items()
-            if way != HAND
+            if way not in (HAND, AGAIN)
         },
+        "noise": ratio_of(times[AGAIN], times[AUTODIFF]),
         "temporary_mib": {
             way: memory(program) for way, program in programs(batch, sizes)[0].items()
         },
@@ -193,27 +200,36 @@ def bounds_of(rows: list[Row]) -> list[Row]:
     spare = [
         row["temporary_mib"][HAND] / row["temporary_mib"][AUTODIFF] for row in rows
     ]
-    mean = math.exp(sum(map(math.log, over)) / len(over))
+    noise = [row["noise"]["tenth"] for row in ten]
+    alone = (
+        f"autodiff beside itself: {geometric_mean(noise):.4f} in the mean, "
+        f"{min(noise):.3f} to {max(noise):.3f} in a row"
+    )
+    mean = geometric_mean(over)
     return [
-        bound("step over autodiff, 10th percentiles, geometric mean", mean, 1.0),
+        bound("step over autodiff, 10th percentiles, geometric mean", mean, 1.0, alone),
         bound("step over autodiff, 10th percentiles, worst row", max(over), 1.03),
         bound("step over its products alone, worst row", max(floor), 1.15),
         bound("temporary memory over autodiff's, worst row", max(spare), 1.0),
     ]
 
 
+def geometric_mean(ratios: list[float]) -> float:
+    """The mean of ratios."""
+    return math.exp(sum(map(math.log, ratios)) / len(ratios))
+
+
 def show(rows: list[Row]) -> None:
     """The table."""
-    peers = [AUTODIFF, FLOOR, "PyTorch", "PyTorch, compiled"]
+    peers = [AUTODIFF, "noise", FLOOR, "PyTorch", "PyTorch, compiled"]
     table = Table(title="time of the step by hand, over that of (10 %, median, least)")
     for column in ("network", "batch", "ms", *peers, "MiB", "autodiff's"):
         table.add_column(column, justify="left" if column == "network" else "right")
     for row in rows:
+        known = {**row["ratio"], "noise": row["noise"]}
         ratio = [
-            " ".join(
-                f"{row['ratio'][way][n]:.3f}" for n in ("tenth", "median", "least")
-            )
-            if way in row["ratio"]
+            " ".join(f"{known[way][n]:.3f}" for n in ("tenth", "median", "least"))
+            if way in known
             else ""
             for way in peers
         ]

@@ -43,4 +43,6 @@ from handgrad.network import loss as loss
 from handgrad.network import loss_by_hand as loss_by_hand
 from handgrad.network import predict_proba as predict_proba
 from handgrad.network import smooth_labels as smooth_labels
+from handgrad.network import stack_layers as stack_layers
+from handgrad.network import unstack_layers as unstack_layers
 from handgrad.network import value_and_grad as value_and_grad

@@ -92,6 +92,10 @@ def test_layers_must_hold_arrays() -> None:
         ((2,), ()),
         ((2,), (2,)),
         ((2, 3, 1), (3, 1)),
+        ((2, 3, 3), (3,)),
+        ((2, 3, 3), (3, 3)),
+        ((2, 3, 4), (2, 4)),
+        ((1, 2, 3, 3), (1, 2, 3)),
         ((2, 3), (2,)),
         ((2, 3), ()),
         ((2, 3), (3, 1)),
@@ -101,8 +105,8 @@ def test_a_weight_has_two_axes_and_a_bias_the_second(weight: Any, bias: Any) -> 
     layer = Layer(jnp.ones(weight), jnp.ones(bias))
     with refuses(
         ValueError,
-        "`params` layer 1 must have weight (n_in, n_out) and bias (n_out,), "
-        f"got weight {weight} and bias {bias}.",
+        "`params` layer 1 must have weight (n_in, n_out) and bias (n_out,), or "
+        f"(K, n, n) and (K, n) of K equal layers, got weight {weight} and bias {bias}.",
     ):
         forward((layer,), x())
 
@@ -335,8 +339,8 @@ def test_several_passes_are_not_one() -> None:
         "[(5, 3), (5, 4)], got [(1, 5, 3), (1, 5, 4)].",
     ):
         gradients(trace, several)
-    check_deltas(trace, several, stacked=True)
-    check_deltas(trace, errors, stacked=True)
+    check_deltas(trace, several, passes=True)
+    check_deltas(trace, errors, passes=True)
     first, last = errors.layers
     for wrong in (
         (),
@@ -345,14 +349,14 @@ def test_several_passes_are_not_one() -> None:
         (first[None, None], last[None, None]),
     ):
         with pytest.raises(ValueError, match="^`deltas` must have the shapes"):
-            check_deltas(trace, replace(errors, layers=wrong), stacked=True)
+            check_deltas(trace, replace(errors, layers=wrong), passes=True)
 
 
 def test_several_passes_may_be_of_one_layer() -> None:
     alone = network((2, 4))
     trace = forward(alone, x())
     errors = deltas(alone, trace, labels())
-    check_deltas(trace, replace(errors, layers=(errors.layers[0][None],)), stacked=True)
+    check_deltas(trace, replace(errors, layers=(errors.layers[0][None],)), passes=True)
 
 
 @pytest.mark.parametrize("width", [2, 4])

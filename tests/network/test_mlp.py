@@ -108,7 +108,9 @@ def test_signatures_are_those_of_the_contract() -> None:
         "as_params": "layers * transposed",
         "predict_proba": "params x * activation",
         "dropout_masks": "key params samples * inputs hidden",
-        "network.mlp.backward": "params trace delta * weights transport",
+        "stack_layers": "params * activation above",
+        "unstack_layers": "params",
+        "network.mlp.backward": "params trace delta * weights transport keep",
     }
     for name, text in expected.items():
         positional, _, keyword = text.partition(" * ")

@@ -68,7 +68,9 @@ def test_the_trace_gives_what_it_holds_of_each_hidden_layer() -> None:
         assert layer.h is trace.hidden[k - 1]
         assert layer.d is trace.pre_activations[k - 1]
         assert layer.a is trace.activations[k]
-        assert layer.mask is data.masks[k]
+        assert layer.output is trace.activations[k]
+        assert layer.inputs is trace.activations[k - 1]
+        assert layer.mask is data.masks[k - 1]
 
 
 def test_softmax_regression_has_no_hidden_layer() -> None:

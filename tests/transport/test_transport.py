@@ -4,6 +4,7 @@ import functools
 from typing import Any
 
 import byproduct_cases as cases
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -196,3 +197,39 @@ def test_angles_by_hand() -> None:
         came = ways.angles(one(*other), one(5.0, 0.0))
         assert came.tolist() == pytest.approx([degrees], rel=1e-12)
     assert jnp.isnan(ways.angles(one(0.0, 0.0), one(1.0, 0.0))).all()
+
+
+@pytest.mark.parametrize("name", OTHER)
+def test_every_transport_carries_through_a_stack(name: str) -> None:
+    """Equal layers in a stack have the matrices, and the gradients, that they have
+    apart; and the angles are those of single layers."""
+    case = cases.make((4, 5, 5, 5, 5, 3))
+    found = []
+    for params in (case.params, handgrad.stack_layers(case.params, above=0)):
+        way = all_ways(params)[name]
+
+        def gradients(params: Any, way: ways.Transport = way) -> Any:
+            trace = handgrad.forward(params, case.x, activation="tanh")
+            exact = handgrad.deltas(params, trace, case.targets)
+            errors = handgrad.deltas(params, trace, case.targets, transport=way)
+            of_way = handgrad.gradients(trace, errors)
+            whole = handgrad.value_and_grad(
+                params, case.x, case.targets, activation="tanh", transport=way
+            )
+            angles = ways.angles(of_way, handgrad.gradients(trace, exact))
+            return *map(handgrad.unstack_layers, (of_way, whole[1])), angles
+
+        found.append(jax.jit(gradients)(params))
+    chex.assert_trees_all_close(found[1], found[0], rtol=1e-11, atol=1e-13)
+    assert found[1][2].shape == (5,)
+
+
+def test_feedback_of_a_stack_is_that_of_its_layers() -> None:
+    params = cases.make((4, 5, 5, 5, 5, 3)).params
+    stacked = handgrad.stack_layers(params, above=0)
+    for init in (ways.init_feedback, ways.init_direct_feedback):
+        drawn = [init(jax.random.key(1), tree) for tree in (params, stacked)]
+        chex.assert_trees_all_equal(*drawn)
+    chex.assert_trees_all_equal(
+        ways.kolen_pollack_gradients(stacked), ways.kolen_pollack_gradients(params)
+    )

@@ -16,7 +16,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 from jax.typing import ArrayLike
 
 from handgrad.byproducts.moments import second_moment
-from handgrad.byproducts.pairs import stacked_pairs, unscale
+from handgrad.byproducts.pairs import pairs_of_passes, unscale
 from handgrad.network.checks import check_params, check_targets, check_trace
 from handgrad.network.mean import per_sample
 from handgrad.network.mlp import carried
@@ -28,7 +28,8 @@ from handgrad.network.types import Deltas, Params, Trace, accumulation_dtype
 
 
 class KroneckerFactors(NamedTuple):
-    """A layer's block of the curvature, approximated by ``jnp.kron(inputs, deltas)``.
+    """A layer's block of the curvature, approximated by ``jnp.kron(inputs, deltas)``;
+    of a stack, those of its K layers along a leading axis.
 
     The block is that of the matrix (W_k; b_k) of shape (n_in + 1, n_out), bias as the
     last row, flattened row by row.
@@ -138,9 +139,14 @@ def kronecker_factors(trace: Trace, deltas: Deltas) -> tuple[KroneckerFactors, .
     Source: Martens and Grosse 2015, "Optimizing neural networks with Kronecker-factored
     approximate curvature", equation 1 and section 3.
     """
+
+    def of_layer(a: jax.Array, delta: jax.Array) -> KroneckerFactors:
+        return KroneckerFactors(_input_factor(a, deltas), _delta_factor(delta, deltas))
+
+    of_stack = jax.vmap(of_layer, in_axes=(0, 1))
     return tuple(
-        KroneckerFactors(_input_factor(a, deltas), _delta_factor(delta, deltas))
-        for a, delta in stacked_pairs(trace, deltas)
+        (of_layer if a.ndim == 2 else of_stack)(a, delta)
+        for a, delta in pairs_of_passes(trace, deltas)
     )
 
 

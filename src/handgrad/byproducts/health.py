@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from handgrad.byproducts.pairs import unscale, wide_pairs
-from handgrad.network.mean import divide
+from handgrad.network.mean import divide, per_sample
 from handgrad.network.numbers import check_number
 from handgrad.network.types import Deltas, Trace
 
@@ -53,42 +53,48 @@ def health(trace: Trace, deltas: Deltas, *, saturation: ArrayLike = 0.01) -> Hea
     threshold = check_number("saturation", saturation, dtype, at_least=0)
 
     def non_finite(values: jax.Array) -> jax.Array:
-        return jnp.sum(counts & ~jnp.isfinite(values), dtype=jnp.int32)
+        found = per_sample(counts, values) & ~jnp.isfinite(values)
+        return jnp.sum(found, axis=(-2, -1), dtype=jnp.int32)
 
-    def share(holds: jax.Array) -> jax.Array:
-        return _mean((counts & holds).astype(dtype), counts)
+    def mean(values: jax.Array) -> jax.Array:
+        of_samples = jnp.where(per_sample(counts, values), values.astype(dtype), 0)
+        samples = jnp.sum(counts, dtype=dtype)
+        total = jnp.sum(of_samples, axis=(-2, -1))
+        return divide(total, samples * values.shape[-1])
 
-    def rms(values: jax.Array) -> jax.Array:
-        return jnp.sqrt(_mean(jnp.where(counts, values * values, 0), counts))
+    def unused(slope: jax.Array) -> jax.Array:
+        none = jnp.all(~per_sample(counts, slope) | (slope == 0), axis=-2)
+        return jnp.mean(none, axis=-1, dtype=dtype)
 
-    backward = [non_finite(delta) for _, delta in wide]
-    inputs = [non_finite(a) for a in trace.activations]
-    forward = [
-        non_finite(d) + a
-        for d, a in zip(trace.pre_activations, [*inputs[1:], 0], strict=True)
-    ]
+    unscaled = [unscale(delta, deltas) for _, delta in wide]
+    backward = _vector([non_finite(delta) for _, delta in wide])
+    inputs = _vector([non_finite(a) for a in trace.activations])
+    outputs = jnp.append(inputs[1:], 0)
+    forward = _vector([non_finite(d) for d in trace.pre_activations]) + outputs
     stage, layer = _first(inputs[0], forward, backward)
-    slopes = [jnp.abs(h.derivative(d, a)) for _, h, d, a, _ in trace.hidden_layers]
+    slopes = [
+        jnp.abs(layer.h.derivative(layer.d, layer.a)) for layer in trace.hidden_layers
+    ]
     return Health(
         stage=stage,
         layer=layer,
-        non_finite_forward=jnp.stack(forward),
-        non_finite_backward=jnp.stack(backward),
-        dead=_vector(
-            [jnp.mean(jnp.all(~counts | (s == 0), axis=0), dtype=dtype) for s in slopes]
-        ),
-        saturated=_vector([share(s < threshold.astype(s.dtype)) for s in slopes]),
-        activation_rms=_vector([rms(a) for a, _ in wide]),
-        delta_rms=_vector([rms(unscale(delta, deltas)) for _, delta in wide]),
+        non_finite_forward=forward,
+        non_finite_backward=backward,
+        dead=_vector([unused(slope) for slope in slopes]),
+        saturated=_vector([mean(s < threshold.astype(s.dtype)) for s in slopes]),
+        activation_rms=_vector([jnp.sqrt(mean(a * a)) for a, _ in wide]),
+        delta_rms=_vector([jnp.sqrt(mean(d * d)) for d in unscaled]),
     )
 
 
 def _first(
-    inputs: jax.Array, forward: list[jax.Array], backward: list[jax.Array]
+    inputs: jax.Array, forward: jax.Array, backward: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
     """Stage and layer of the first count above 0, in the order of computation."""
     layers = list(range(1, len(forward) + 1))
-    counts = jnp.stack([inputs, *forward, *reversed(backward), jnp.ones_like(inputs)])
+    counts = jnp.concatenate(
+        [inputs[None], forward, backward[::-1], jnp.ones(1, jnp.int32)]
+    )
     stages = [FORWARD] * (1 + len(layers)) + [BACKWARD] * len(layers) + [NOWHERE]
     index = jnp.argmax(counts > 0)
     order = [0, *layers, *reversed(layers), 0]
@@ -96,17 +102,14 @@ def _first(
 
 
 def _counts(trace: Trace, deltas: Deltas) -> jax.Array:
-    """Whether a sample is one, (m, 1), and no padding."""
+    """Whether a sample is one, (m,), and no padding."""
     if deltas.weights is None:
-        return jnp.ones((trace.logits.shape[0], 1), bool)
-    return deltas.weights.astype(bool)[:, None]
+        return jnp.ones(trace.logits.shape[0], bool)
+    return deltas.weights.astype(bool)
 
 
-def _mean(values: jax.Array, counts: jax.Array) -> jax.Array:
-    """The mean over the samples that count, and all units; values are 0 elsewhere."""
-    samples = jnp.sum(counts, dtype=values.dtype)
-    return divide(jnp.sum(values), samples * values.shape[1])
-
-
-def _vector(scalars: list[jax.Array]) -> jax.Array:
-    return jnp.stack(scalars) if scalars else jnp.zeros((0,))
+def _vector(of_layers: list[jax.Array]) -> jax.Array:
+    """One number per layer; a stack has K of them."""
+    if not of_layers:
+        return jnp.zeros((0,))
+    return jnp.concatenate([jnp.atleast_1d(numbers) for numbers in of_layers])

@@ -7,7 +7,7 @@ pair. All are in the structure of the parameters, float32 or wider.
 import jax
 import jax.numpy as jnp
 
-from handgrad.byproducts.pairs import stacked_pairs, unscale, wide_pairs
+from handgrad.byproducts.pairs import pairs_of_passes, unscale, wide_pairs
 from handgrad.network.affine import affine_backward_bias, affine_backward_weight
 from handgrad.network.placement import place_like
 from handgrad.network.types import Deltas, Layer, Params, Trace
@@ -42,7 +42,7 @@ def second_moment(trace: Trace, deltas: Deltas) -> Params:
     """
     squares = [
         (a * a, jnp.sum(delta * unscale(delta, deltas), axis=0))
-        for a, delta in stacked_pairs(trace, deltas)
+        for a, delta in pairs_of_passes(trace, deltas)
     ]
     return _contracted(trace, squares)
 

@@ -14,7 +14,8 @@ from handgrad.network.samples import pairs
 from handgrad.network.types import Deltas, Trace, accumulation_dtype
 
 Pairs = list[tuple[jax.Array, jax.Array]]
-"""(a_{k-1}, delta_k), k = 1 ... L, dropout applied: (m, n_{k-1}) and (m, n_k)."""
+"""(a_{k-1}, delta_k), k = 1 ... L, dropout applied: (m, n_{k-1}) and (m, n_k), or
+(K, m, n) both, of a stack."""
 
 
 def wide_pairs(trace: Trace, deltas: Deltas) -> Pairs:
@@ -29,16 +30,17 @@ def wide_pairs(trace: Trace, deltas: Deltas) -> Pairs:
     return _widened(trace, deltas)
 
 
-def stacked_pairs(trace: Trace, deltas: Deltas) -> Pairs:
-    """`wide_pairs` with deltas (S, m, n_k): S passes, S = 1 for an ordinary one.
+def pairs_of_passes(trace: Trace, deltas: Deltas) -> Pairs:
+    """`wide_pairs` with deltas (S, m, n_k), or (S, K, m, n): S passes, S = 1 for an
+    ordinary one.
 
     Raises:
       ValueError, TypeError: if the deltas do not fit the trace, with or without one
         leading axis.
     """
-    check_deltas(trace, deltas, stacked=True)
+    check_deltas(trace, deltas, passes=True)
     return [
-        (a, delta.reshape(-1, *delta.shape[-2:]))
+        (a, delta[None] if delta.ndim == a.ndim else delta)
         for a, delta in _widened(trace, deltas)
     ]
 

@@ -12,9 +12,10 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from handgrad.byproducts.pairs import unscale, wide_pairs
-from handgrad.network.mean import divide
+from handgrad.network.mean import divide, per_sample
 from handgrad.network.mlp import gradients
 from handgrad.network.numbers import check_number
+from handgrad.network.samples import of_layers, row_squares
 from handgrad.network.types import Deltas, Layer, Params, Trace
 
 
@@ -27,7 +28,8 @@ def per_sample_gradients(trace: Trace, deltas: Deltas) -> Params:
       trace, deltas: of one backward pass; see `handgrad.byproducts`.
 
     Returns:
-      Layers with weight (m, n_in, n_out) and bias (m, n_out), in the parameters' dtype.
+      Layers with weight (m, n_in, n_out) and bias (m, n_out), or (m, K, n, n) and
+      (m, K, n) of a stack, in the parameters' dtype.
 
     Raises:
       ValueError, TypeError: if trace and deltas do not fit each other.
@@ -36,8 +38,14 @@ def per_sample_gradients(trace: Trace, deltas: Deltas) -> Params:
     layers = []
     for a, scaled in wide_pairs(trace, deltas):
         delta = unscale(scaled, deltas).astype(dtype)
-        layers.append(Layer(a.astype(dtype)[:, :, None] * delta[:, None, :], delta))
+        formed = Layer(a.astype(dtype)[..., None] * delta[..., None, :], delta)
+        layers.append(jax.tree.map(_samples_first, formed) if a.ndim == 3 else formed)
     return tuple(layers)
+
+
+def _samples_first(values: jax.Array) -> jax.Array:
+    """(K, m, ...) of a stack -> (m, K, ...)."""
+    return jnp.moveaxis(values, 1, 0)
 
 
 def per_sample_norms(
@@ -65,15 +73,15 @@ def per_sample_norms(
 def layer_norms(trace: Trace, deltas: Deltas) -> jax.Array:
     """|g_i,k| of every sample and layer, (m, L)."""
     norms = [
-        jnp.sqrt((_row_squares(a) + 1) * _row_squares(delta))
+        jnp.sqrt((row_squares(a) + 1) * row_squares(delta))
         for a, delta in wide_pairs(trace, deltas)
     ]
-    return jnp.stack([jnp.abs(unscale(norm, deltas)) for norm in norms], axis=1)
+    return jnp.abs(unscale(of_layers(norms), deltas))
 
 
 def joint_norm(norms: jax.Array) -> jax.Array:
     """|g_i| from the norms of its layers, (m, L) -> (m,)."""
-    return jnp.sqrt(_row_squares(norms))
+    return jnp.sqrt(row_squares(norms))
 
 
 def clipped_gradient(
@@ -148,12 +156,25 @@ def clip_by(
     ):  # float16 holds factors of at most 1: their size leaves with it
         largest = jnp.max(jnp.abs(factors), initial=0)
         factors, lift = divide(factors, largest), divide(lift, largest)
-    columns = factors.T if norms.ndim == 2 else [factors] * len(deltas.layers)
     clipped = tuple(
-        (delta.astype(column.dtype) * column[:, None]).astype(delta.dtype)
-        for delta, column in zip(deltas.layers, columns, strict=True)
+        (delta.astype(own.dtype) * own).astype(delta.dtype)
+        for delta, own in zip(deltas.layers, _by_layer(factors, deltas), strict=True)
     )
     return gradients(trace, replace(deltas, layers=clipped, loss_scale=lift))
+
+
+def _by_layer(factors: jax.Array, deltas: Deltas) -> list[jax.Array]:
+    """What multiplies the deltas of each layer, (m, 1) or (K, m, 1): from factors (m,)
+    for all of them, or (m, L)."""
+    if factors.ndim == 1:
+        return [per_sample(factors, delta) for delta in deltas.layers]
+    found, first = [], 0
+    for delta in deltas.layers:
+        count = 1 if delta.ndim == 2 else delta.shape[0]
+        own = factors.T[first : first + count]
+        found.append((own[0] if delta.ndim == 2 else own)[..., None])
+        first += count
+    return found
 
 
 def _factors(
@@ -168,8 +189,3 @@ def _factors(
         return bound / (norms + check_number("gamma", gamma, norms.dtype, above=0))
     within = norms <= bound
     return jnp.where(within, 1, bound / jnp.where(within, 1, norms))
-
-
-def _row_squares(values: jax.Array) -> jax.Array:
-    """sum_j x_ij^2, (m, n) -> (m,)."""
-    return jnp.sum(values * values, axis=1)

@@ -5,6 +5,9 @@ holds second derivatives of the network: R{delta_L} = t H R{d_L} goes down by B6
 as any delta does.
 """
 
+import functools
+from typing import Any
+
 import jax
 from jax.typing import ArrayLike
 
@@ -18,16 +21,17 @@ from handgrad.byproducts.r_operator import (
     r_through_activation,
     r_weight_gradient,
 )
+from handgrad.network.activations import Activation
 from handgrad.network.affine import affine_backward_inputs
 from handgrad.network.checks import check_deltas, check_params, check_trace
 from handgrad.network.mean import per_sample, silence
 from handgrad.network.mlp import carried, gradients
 from handgrad.network.samples import as_gradient, pairs, sample_factors, with_output
 from handgrad.network.softmax_nll import softmax
-from handgrad.network.types import Deltas, Layer, Params, Trace, drop
+from handgrad.network.types import Deltas, Layer, Params, Trace, drop, is_stack
 
-RForward = tuple[list[jax.Array], list[jax.Array | None]]
-"""R{d_1} ... R{d_L}, and R of the inputs of layers 1 ... L; None for x."""
+RForward = tuple[list[jax.Array | None], list[jax.Array]]
+"""R of the inputs of layers 1 ... L, None for x; and R{d_1} ... R{d_L}."""
 
 
 def ggn_vector_product(
@@ -65,7 +69,7 @@ def ggn_product(
 ) -> Params:
     """`ggn_vector_product` from the row sums t, (m,), or None where all are 1."""
     _check(params, trace, vector)
-    (*_, r_logits), _ = _r_forward(params, trace, vector)
+    _, (*_, r_logits) = _r_forward(params, trace, vector)
     r_delta = r_output_delta(softmax(trace.logits), r_logits, sums)
     known, factor = sample_factors(trace, weights)
     r_delta = per_sample(factor, r_delta) * r_delta
@@ -93,36 +97,87 @@ def hessian_vector_product(
     """
     _check(params, trace, vector)
     check_deltas(trace, deltas)
-    r_ds, r_inputs = _r_forward(params, trace, vector)
+    r_inputs, r_ds = _r_forward(params, trace, vector)
     top = r_output_delta(softmax(trace.logits), r_ds[-1], deltas.row_sums)
     known, factor = sample_factors(trace, deltas.weights)
     top = per_sample(factor, top) * top
     (r_delta,) = with_output(known, top, trace.logits.dtype).layers
-    r_deltas = [r_delta]
-    above = zip(params[1:], vector[1:], deltas.layers[1:], strict=True)
-    hidden = zip(trace.hidden_layers, r_ds[:-1], above, strict=True)
-    for (_, h, d, a, mask), r_d, (layer, along, delta) in reversed(list(hidden)):
-        cotangent = drop(affine_backward_inputs(delta, layer.weight), mask)  # B6
-        r_cotangent = r_carry_back(delta, r_delta, layer.weight, along.weight)
-        r_cotangent = drop(r_cotangent, mask)
-        r_delta = r_through_activation(h, d, a, r_d, cotangent, r_cotangent)
-        r_delta = silence(r_delta, deltas.weights)
-        r_deltas.append(r_delta)
-    return _r_gradients(trace, deltas, r_inputs, r_deltas[::-1])
+    r_deltas = _r_backward(params, trace, deltas, vector, r_ds, r_delta)
+    return _r_gradients(trace, deltas, r_inputs, r_deltas)
 
 
 def _r_forward(params: Params, trace: Trace, vector: Params) -> RForward:
     """RF1 and RF2, layer by layer."""
-    r_inputs: list[jax.Array | None] = [None]
-    r_ds: list[jax.Array] = []
-    for k, (inputs, layer, along) in enumerate(
-        zip(trace.layer_inputs, params, vector, strict=True)
-    ):
-        r_ds.append(r_affine(inputs, r_inputs[k], layer, along))
-        if k < len(trace.hidden):
-            _, h, d, a, mask = trace.hidden_layers[k]
-            r_inputs.append(drop(r_activate(h, d, a, r_ds[k]), mask))
-    return r_ds, r_inputs
+    r_a, found = None, []
+    hidden = [(layer.h, layer.d, layer.a) for layer in trace.hidden_layers]
+    known = zip(
+        [*hidden, (None, trace.logits, trace.logits)],
+        zip(params, vector, trace.layer_inputs, trace.masks, strict=True),
+        strict=True,
+    )
+    for (h, d, a), own in known:
+        up = functools.partial(_r_up, h)
+        if is_stack(own[0]):
+            r_a, of_stack = jax.lax.scan(up, r_a, (d, a, *own))
+            found.append(of_stack)
+        else:
+            r_a, of_layer = up(r_a, (d, a, *own))
+            found.append(of_layer)
+    return tuple(map(list, zip(*found, strict=True)))  # pyright: ignore[reportReturnType]
+
+
+def _r_up(h: Activation | None, r_a: jax.Array | None, own: Any) -> Any:
+    """R{a_k} from R{a_{k-1}}; and R of the layer's input, and R{d_k}."""
+    d, a, layer, along, inputs, mask = own
+    r_input = None if r_a is None else drop(r_a, mask)
+    r_d = r_affine(inputs, r_input, layer, along)  # RF1
+    return r_d if h is None else r_activate(h, d, a, r_d), (r_input, r_d)  # RF2
+
+
+def _r_backward(
+    params: Params,
+    trace: Trace,
+    deltas: Deltas,
+    vector: Params,
+    r_ds: list[jax.Array],
+    r_delta: jax.Array,
+) -> list[jax.Array]:
+    """RB6 and RB7, layer by layer, from R{delta_L} down: R{delta_1} ... R{delta_L}."""
+    from_the_top = [r_delta]
+    known = list(zip(params, vector, trace.masks, deltas.layers, strict=True))
+    below = _r_carry(*known[-1], r_delta)
+    hidden = zip(trace.hidden_layers, r_ds[:-1], known[:-1], strict=True)
+    for layer, r_d, own in reversed(list(hidden)):
+        down = functools.partial(_r_down, layer.h, deltas.weights)
+        if is_stack(own[0]):
+            parts = (layer.d, layer.a, r_d, *own)
+            below, r_delta = jax.lax.scan(down, below, parts, reverse=True)
+        else:
+            below, r_delta = down(below, (layer.d, layer.a, r_d, *own))
+        from_the_top.append(r_delta)
+    return from_the_top[::-1]
+
+
+def _r_down(h: Activation, weights: jax.Array | None, below: Any, own: Any) -> Any:
+    """dl/da_{k-1} with R of it from those of a_k; and R{delta_k}."""
+    cotangent, r_cotangent = below
+    d, a, r_d, layer, along, mask, delta = own
+    r_delta = r_through_activation(h, d, a, r_d, cotangent, r_cotangent)  # RB7
+    r_delta = silence(r_delta, weights)
+    return _r_carry(layer, along, mask, delta, r_delta), r_delta
+
+
+def _r_carry(
+    layer: Layer,
+    along: Layer,
+    mask: jax.Array | None,
+    delta: jax.Array,
+    r_delta: jax.Array,
+) -> tuple[jax.Array, jax.Array]:
+    """B6 and RB6, with D2 after both."""
+    cotangent = affine_backward_inputs(delta, layer.weight)
+    r_cotangent = r_carry_back(delta, r_delta, layer.weight, along.weight)
+    return drop(cotangent, mask), drop(r_cotangent, mask)
 
 
 def _r_gradients(

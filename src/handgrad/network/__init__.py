@@ -17,6 +17,8 @@ from handgrad.network.objective import loss as loss
 from handgrad.network.objective import value_and_grad as value_and_grad
 from handgrad.network.softmax_nll import class_weights as class_weights
 from handgrad.network.softmax_nll import smooth_labels as smooth_labels
+from handgrad.network.stacks import stack_layers as stack_layers
+from handgrad.network.stacks import unstack_layers as unstack_layers
 from handgrad.network.types import Deltas as Deltas
 from handgrad.network.types import Layer as Layer
 from handgrad.network.types import Masks as Masks

@@ -101,11 +101,11 @@ def _hard_tanh_derivative(d: jax.Array, a: jax.Array) -> jax.Array:
 
 
 def _relu_derivative(d: jax.Array, a: jax.Array) -> jax.Array:
-    return _step(d > 0, d)
+    return _step(a > 0, a)
 
 
 def _relu6_derivative(d: jax.Array, a: jax.Array) -> jax.Array:
-    return _step((d > 0) & (d < 6), d)
+    return _step((a > 0) & (a < 6), a)
 
 
 _LEAKY_SLOPE = 0.01

@@ -34,12 +34,13 @@ def affine_backward_weight(
     """B4: dl/dW_k = a_{k-1} (dl/dd_k)^T, summed over samples.
 
     Args:
-      inputs: a_{k-1}, (m, n_in).
-      delta: dl_i/dd_k of every sample times what the sample counts, (m, n_out).
+      inputs: a_{k-1}, (m, n_in), or (K, m, n_in) of a stack.
+      delta: dl_i/dd_k of every sample times what the sample counts, (m, n_out) or
+        (K, m, n_out).
       sharding: that of W_k, on a mesh with Explicit axes.
 
     Returns:
-      The sum, (n_in, n_out), in float32 or wider.
+      The sum, (n_in, n_out) or (K, n_in, n_out), in float32 or wider.
     """
     return contract(inputs, delta, accumulation_dtype(delta.dtype), sharding)
 
@@ -48,12 +49,13 @@ def affine_backward_bias(delta: jax.Array) -> jax.Array:
     """B5: dl/db_k = dl/dd_k, summed over samples.
 
     Args:
-      delta: dl_i/dd_k of every sample times what the sample counts, (m, n_out).
+      delta: dl_i/dd_k of every sample times what the sample counts, (m, n_out), or
+        (K, m, n_out) of a stack.
 
     Returns:
-      The sum, (n_out,), in float32 or wider.
+      The sum, (n_out,) or (K, n_out), in float32 or wider.
     """
-    return jnp.sum(delta, axis=0, dtype=accumulation_dtype(delta.dtype))
+    return jnp.sum(delta, axis=-2, dtype=accumulation_dtype(delta.dtype))
 
 
 def affine_backward_inputs(
@@ -62,14 +64,14 @@ def affine_backward_inputs(
     """B6: dl/da_k = W_{k+1} dl/dd_{k+1}, the error carried back through F1.
 
     Args:
-      delta: dl/dd_{k+1}, (m, n_out).
-      weight: W_{k+1}, (n_in, n_out).
+      delta: dl/dd_{k+1}, (m, n_out), or (K, m, n_out) of a stack.
+      weight: W_{k+1}, (n_in, n_out) or (K, n_in, n_out).
       dtype: of the sums and the result, if not that of the operands.
 
     Returns:
-      dl/da_k, (m, n_in).
+      dl/da_k, (m, n_in) or (K, m, n_in).
     """
-    return matmul(delta, weight.T, dtype)
+    return matmul(delta, weight.mT, dtype)
 
 
 def backprop(

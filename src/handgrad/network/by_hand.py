@@ -38,7 +38,7 @@ from handgrad.network.softmax_nll import (
     output_delta,
     softmax,
 )
-from handgrad.network.types import Deltas, Masks, Params, Trace
+from handgrad.network.types import Deltas, Masks, Params, Trace, depth
 
 
 def loss_by_hand(
@@ -79,7 +79,7 @@ def loss_by_hand(
     targets = check_targets(targets, classes, samples)
     weights = check_weights(weights, samples)
     masks = check_masks(params, masks, samples)
-    hidden = resolve_activations(activation, len(params) - 1)
+    hidden = resolve_activations(activation, depth(params) - 1)
     return _loss(hidden, params, x, targets, weights, masks)
 
 

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from handgrad.network.types import Deltas, Layer, Masks, Params, Trace
+from handgrad.network.types import Deltas, Layer, Masks, Params, Trace, is_stack
 
 
 def check_params(params: Params) -> None:
@@ -24,10 +24,11 @@ def check_params(params: Params) -> None:
         )
     for k, layer in enumerate(params, start=1):
         _check_layer(k, layer)
+    _check_stacks(params)
     for k, (below, above) in enumerate(pairwise(params), start=2):
-        if above.weight.shape[0] != below.weight.shape[1]:
+        if above.weight.shape[-2] != below.weight.shape[-1]:
             raise ValueError(
-                f"`params` layer {k} must take the {below.weight.shape[1]} outputs of "
+                f"`params` layer {k} must take the {below.weight.shape[-1]} outputs of "
                 f"layer {k - 1}, but its weight has shape {above.weight.shape}."
             )
     _check_dtypes(params)
@@ -46,13 +47,29 @@ def _check_layer(k: int, layer: Layer) -> None:
                 f"{type(leaf).__name__}. Wrap it: jnp.asarray({name})."
             )
     weight, bias = layer.weight.shape, layer.bias.shape
-    if len(weight) != 2 or bias != weight[1:]:
+    one = len(weight) == 2 and bias == weight[1:]
+    stack = len(weight) == 3 and weight[1] == weight[2] and bias == weight[:2]
+    if not one and not stack:
         raise ValueError(
             f"`params` layer {k} must have weight (n_in, n_out) and bias (n_out,), "
+            "or (K, n, n) and (K, n) of K equal layers, "
             f"got weight {weight} and bias {bias}."
         )
-    if bias == (0,):  # mutants: no size is below 0
+    if 0 in bias:  # mutants: no size is below 0
         raise ValueError(f"`params` layer {k} must have a unit, got weight {weight}.")
+
+
+def _check_stacks(params: Params) -> None:
+    """A stack has a layer of its own below it, and another above it."""
+    stacks = [True, *map(is_stack, params), True]
+    for k, layer in enumerate(params, start=1):
+        if is_stack(layer) and (stacks[k - 1] or stacks[k + 1]):
+            raise ValueError(
+                f"`params` layer {k} of {len(params)} is a stack, of weight "
+                f"{layer.weight.shape}, and must have a layer of its own below and "
+                "above it. See `stack_layers`; networks side by side are for "
+                "`jax.vmap`."
+            )
 
 
 def _check_dtypes(params: Params) -> None:
@@ -155,7 +172,8 @@ def check_masks(params: Params, masks: Masks | None, samples: int) -> Masks:
             f"got {len(masks)}. See `dropout_masks`."
         )
     for k, (mask, layer) in enumerate(zip(masks, params, strict=True)):
-        expected = (samples, layer.weight.shape[0])
+        *stack, inputs, _ = layer.weight.shape
+        expected = (*stack, samples, inputs)
         dtype = layer.weight.dtype
         if mask is not None and (mask.shape, mask.dtype) != (expected, dtype):
             raise ValueError(
@@ -167,9 +185,10 @@ def check_masks(params: Params, masks: Masks | None, samples: int) -> Masks:
 
 def check_trace(params: Params, trace: Trace) -> None:
     """The trace of a forward pass through parameters of these shapes."""
-    # mutants: a bias has one axis
-    expected = [params[0].weight.shape[0], *(layer.bias.shape[0] for layer in params)]
-    came = [a.shape[1] for a in (trace.activations[0], *trace.pre_activations)]
+    # mutants: the first layer is no stack
+    expected = [params[0].weight.shape[0], *(_width(bias.shape) for _, bias in params)]
+    of_units = [(*d.shape[:-2], d.shape[-1]) for d in trace.pre_activations]
+    came = [trace.activations[0].shape[1], *map(_width, of_units)]
     if came != expected:
         raise ValueError(
             "`trace` must come from `forward` with these `params`: inputs and layers "
@@ -177,10 +196,15 @@ def check_trace(params: Params, trace: Trace) -> None:
         )
 
 
-def check_deltas(trace: Trace, deltas: Deltas, *, stacked: bool = False) -> None:
+def _width(of_units: tuple[int, ...]) -> int | tuple[int, ...]:
+    """n, or (K, n) of a stack."""
+    return of_units if len(of_units) == 2 else of_units[-1]
+
+
+def check_deltas(trace: Trace, deltas: Deltas, *, passes: bool = False) -> None:
     """One delta per layer, shaped like the pre-activation that it differentiates.
 
-    With ``stacked`` they may have one more axis in front, of several backward passes.
+    With ``passes`` they may have one more axis in front, of several backward passes.
     """
     if not isinstance(deltas, Deltas):
         raise TypeError(
@@ -188,10 +212,10 @@ def check_deltas(trace: Trace, deltas: Deltas, *, stacked: bool = False) -> None
         )
     expected = [d.shape for d in trace.pre_activations]
     came = [delta.shape for delta in deltas.layers]
-    # mutants: where samples differ, shapes differ below
-    passes = {shape[:-2] for shape in came}
-    # mutants: all have as many axes, and more than 3 differ below
-    if stacked and len(passes) == 1 and len(came[0]) == 3:
+    # mutants: where their numbers differ, shapes differ below
+    several = len({shape[:1] for shape in came}) == 1
+    # mutants: the first layer is no stack, and more than 3 axes differ below
+    if passes and several and len(came[0]) == 3:
         came = [shape[1:] for shape in came]
     if came != expected:
         raise ValueError(

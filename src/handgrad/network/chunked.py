@@ -31,11 +31,17 @@ from handgrad.network.many_classes import (
     walk_down,
     walk_up,
 )
-from handgrad.network.mean import divide, silence
+from handgrad.network.mean import divide, per_sample, silence
 from handgrad.network.mlp import Activations, carried, contraction, finite_forward
 from handgrad.network.numbers import check_chunk, check_number
 from handgrad.network.placement import placement
-from handgrad.network.samples import factors_of, pairs, settled
+from handgrad.network.samples import (
+    factors_of,
+    of_layers,
+    pairs,
+    row_squares,
+    settled,
+)
 from handgrad.network.softmax_nll import mean_loss
 from handgrad.network.types import (
     Deltas,
@@ -45,7 +51,9 @@ from handgrad.network.types import (
     Smoothed,
     Trace,
     accumulation_dtype,
+    depth,
     drop,
+    is_stack,
 )
 
 Targets = ArrayLike | Smoothed
@@ -93,9 +101,10 @@ def forward_below(
     samples, classes = x.shape[0], layer.bias.shape[0]  # mutants: one axis
     weights = check_weights(weights, samples)
     masks = check_masks(params, masks, samples)
-    hidden = resolve_activations(activation, len(params) - 1)
+    hidden = resolve_activations(activation, depth(params) - 1)
     chunk = check_chunk(chunk, samples, classes)
     targets = _checked(targets, classes, samples)
+    _check_below(params)
     _check_columns(layer)
     if hidden:
         trace = finite_forward(
@@ -168,6 +177,16 @@ def _check_columns(layer: Layer) -> None:
         )
 
 
+def _check_below(params: Params) -> None:
+    """What feeds the last layer is no stack."""
+    if len(params) > 1 and is_stack(params[-2]):
+        raise ValueError(
+            "`params` must have the last hidden layer by itself where there is a "
+            f"`chunk`, got a stack of weight {params[-2].weight.shape}. "
+            "`stack_layers` leaves it out."
+        )
+
+
 def _kind(walk: Walk) -> tuple[int, jnp.dtype]:
     return walk.inputs.shape[0], walk.inputs.dtype
 
@@ -202,20 +221,16 @@ def _norms(walk: Walk, errors: Errors, trace: Trace | None, under: Deltas) -> ja
     wide = accumulation_dtype(walk.inputs.dtype)
     shape = (walk.inputs.shape[0],)
     scale = jnp.broadcast_to(factors_of(*_kind(walk), walk.weights)[1], shape)
-    squares = []
+    squares: list[tuple[jax.Array, jax.Array]] = []
     if trace is not None:
         inverse = divide(jnp.ones_like(under.total), scale)
         squares = [
-            (a, _row_squares(delta.astype(wide) * inverse[:, None]))
+            (a, row_squares(delta.astype(wide) * per_sample(inverse, delta)))
             for a, delta in pairs(trace, under)
         ]
     last = jnp.where(scale == 0, 0, errors.squares)
     squares.append((silence(walk.inputs, walk.weights), last))
     norms = [
-        jnp.sqrt((_row_squares(a.astype(wide)) + 1) * square) for a, square in squares
+        jnp.sqrt((row_squares(a.astype(wide)) + 1) * square) for a, square in squares
     ]
-    return jnp.stack(norms, axis=1)
-
-
-def _row_squares(rows: jax.Array) -> jax.Array:
-    return jnp.sum(rows * rows, axis=1)
+    return of_layers(norms)

@@ -9,6 +9,7 @@ Both are `types.drop`. E[r] = 1, so nothing is rescaled at prediction time.
 Source: Srivastava et al. 2014, JMLR 15, section 10 (the inverted form).
 """
 
+import functools
 from collections.abc import Sequence
 
 import jax
@@ -18,7 +19,7 @@ from jax.typing import ArrayLike
 
 from handgrad.network.checks import check_params
 from handgrad.network.numbers import check_number, is_traced
-from handgrad.network.types import Masks, Params
+from handgrad.network.types import Masks, Params, depth, is_stack, layers_in
 
 
 def dropout_masks(
@@ -40,8 +41,9 @@ def dropout_masks(
         hidden layers or one per layer.
 
     Returns:
-      One mask (m, n_{k-1}) per layer, with entries 0 and 1/(1-p), or None where p is
-      known to be 0. A traced rate outside [0, 1) cannot be refused and gives NaN.
+      One mask (m, n_{k-1}) per layer, or (K, m, n) per stack, with entries 0 and
+      1/(1-p), or None where p is known to be 0. A traced rate outside [0, 1) cannot be
+      refused and gives NaN.
 
     Raises:
       ValueError: for a rate outside [0, 1), or another number of rates than hidden
@@ -55,32 +57,45 @@ def dropout_masks(
       (True, (8, 3))
     """
     check_params(params)
+    count = depth(params) - 1
     if isinstance(hidden, Sequence):
         rates = list(hidden)
     else:
         hidden = jnp.asarray(hidden) if is_traced(hidden) else np.asarray(hidden)
-        rates = list(hidden) if hidden.ndim else [hidden] * (len(params) - 1)
-    if len(rates) != len(params) - 1:
+        rates = list(hidden) if hidden.ndim else [hidden] * count
+    if len(rates) != count:
         raise ValueError(
-            f"`hidden` must be one rate, or one per hidden layer ({len(params) - 1}), "
+            f"`hidden` must be one rate, or one per hidden layer ({count}), "
             f"got {len(rates)}."
         )
-    names = ["inputs", *["hidden"] * len(rates)]
-    keys = jax.random.split(key, len(params))
-    return tuple(
-        _mask(key, name, rate, (samples, layer.weight.shape[0]), layer.weight.dtype)
-        for key, name, rate, layer in zip(
-            keys, names, [inputs, *rates], params, strict=True
-        )
-    )
+    keys, first, masks = jax.random.split(key, count + 1), 0, []
+    named = [("inputs", inputs), *(("hidden", rate) for rate in rates)]
+    for layer in params:
+        own = slice(first, first := first + layers_in(layer))
+        shape, dtype = (samples, layer.weight.shape[-2]), layer.weight.dtype
+        mask = functools.partial(_mask, shape=shape, dtype=dtype)
+        keep = [_keep(*rate) for rate in named[own]]
+        if all(_is_zero(rate) for _, rate in named[own]):
+            masks.append(None)
+        elif is_stack(layer):
+            masks.append(jax.vmap(mask)(keys[own], jnp.stack(keep)))
+        else:
+            masks.append(mask(keys[own][0], *keep))
+    return tuple(masks)
+
+
+def _keep(name: str, rate: ArrayLike) -> jax.Array:
+    return 1 - check_number(name, rate, jnp.float32, at_least=0, below=1)
+
+
+def _is_zero(rate: ArrayLike) -> bool:
+    """Whether it is known to be 0."""
+    return not is_traced(rate) and bool(rate == 0)  # mutants: it is 0 or more
 
 
 def _mask(
-    key: jax.Array, name: str, rate: ArrayLike, shape: tuple[int, int], dtype: jnp.dtype
-) -> jax.Array | None:
-    keep = 1 - check_number(name, rate, jnp.float32, at_least=0, below=1)
-    if not is_traced(rate) and rate == 0:  # mutants: a rate is 0 or more
-        return None
+    key: jax.Array, keep: jax.Array, *, shape: tuple[int, int], dtype: jnp.dtype
+) -> jax.Array:
     # Not a product: XLA makes a choice of one with 0 and 1, and NaN would be gone.
     kept = jax.random.bernoulli(key, keep, shape) | jnp.isnan(keep)
     return jnp.where(kept, (1 / keep).astype(dtype), 0)

@@ -17,21 +17,9 @@ from dataclasses import replace
 import jax
 from jax.typing import ArrayLike
 
-from handgrad.network.activations import (
-    ActivationLike,
-    activate,
-    resolve_activations,
-    through_activation,
-)
-from handgrad.network.affine import (
-    affine_backward_bias,
-    affine_backward_inputs,
-    affine_backward_weight,
-    affine_forward,
-    backprop,
-)
+from handgrad.network.activations import ActivationLike
+from handgrad.network.affine import affine_backward_inputs, backprop
 from handgrad.network.checks import (
-    check_cotangent,
     check_deltas,
     check_inputs,
     check_masks,
@@ -39,8 +27,18 @@ from handgrad.network.checks import (
     check_trace,
     check_weights,
 )
+from handgrad.network.layers import (
+    Keep,
+    Kept,
+    carry_back,
+    layer_backward,
+    layer_forward,
+    stack_backward,
+    the_delta,
+    the_gradient,
+)
 from handgrad.network.mean import silence
-from handgrad.network.placement import placement
+from handgrad.network.placement import inner, placement
 from handgrad.network.samples import (
     as_gradient,
     check_samples,
@@ -55,14 +53,16 @@ from handgrad.network.softmax_nll import (
     row_sums,
     softmax,
 )
+from handgrad.network.stacks import hidden_activations
 from handgrad.network.types import (
     Deltas,
-    Layer,
     Masks,
     Params,
     Trace,
     Transport,
+    depth,
     drop,
+    is_stack,
 )
 
 Activations = ActivationLike | Sequence[ActivationLike]
@@ -105,15 +105,13 @@ def finite_forward(
     a = check_inputs(params, x)
     weights = check_weights(weights, a.shape[0])
     masks = check_masks(params, masks, a.shape[0])
-    hidden = resolve_activations(activation, len(params) - 1)
+    hidden = hidden_activations(params, activation)
     a = silence(a, weights)
-    activations, pre_activations = [a], []
+    activations, pre_activations = [], []
     for layer, mask, h in zip(params, masks, (*hidden, None), strict=True):
-        d = silence(affine_forward(drop(a, mask), *layer), weights)  # D1, F1
+        inputs, d, a = layer_forward(layer, mask, h, a, weights)  # D1, F1, F2
+        activations.append(inputs)
         pre_activations.append(d)
-        if h is not None:
-            a = activate(h, d)  # F2
-            activations.append(a)
     placements = tuple((placement(w), placement(b)) for w, b in params)
     return Trace(tuple(activations), tuple(pre_activations), masks, hidden, placements)
 
@@ -144,12 +142,20 @@ def deltas(
     """
     check_params(params)
     check_trace(params, trace)
+    known, delta = output_errors(trace, targets, weights)
+    return carried(params, trace, known, delta, transport=transport)
+
+
+def output_errors(
+    trace: Trace, targets: ArrayLike, weights: ArrayLike | None
+) -> tuple[Deltas, jax.Array]:
+    """B3 with L2: delta_L of every sample times its factor in J, (m, C), float32 or
+    wider; and what the deltas below it share."""
     targets, weights = check_samples(trace.logits, targets, weights)
     probabilities = softmax(trace.logits)
     sums = row_sums(targets, probabilities.dtype)
     known, factor = sample_factors(trace, weights, sums)
-    delta = output_delta(probabilities, targets, factor)  # B3 with L2
-    return carried(params, trace, known, delta, transport=transport)
+    return known, output_delta(probabilities, targets, factor)
 
 
 def carried(
@@ -180,6 +186,29 @@ def carried(
     return replace(top, layers=(down if delta.ndim == 2 else jax.vmap(down))(delta))
 
 
+def gradients_below(
+    params: Params,
+    trace: Trace,
+    known: Deltas,
+    delta: jax.Array,
+    *,
+    transport: Transport = backprop,
+) -> Params:
+    """`gradients` of `carried`, each layer's as soon as its delta is there: the trace
+    holds no padding that is not finite, and no delta of a stack is kept."""
+    top = with_output(known, delta, trace.logits.dtype)
+    (delta,) = top.layers
+    sums = backward(
+        params,
+        trace,
+        delta,
+        weights=top.weights,
+        transport=transport,
+        keep=the_gradient,
+    )
+    return as_gradient(sums, trace, top)
+
+
 def backward(
     params: Params,
     trace: Trace,
@@ -187,24 +216,46 @@ def backward(
     *,
     weights: jax.Array | None = None,
     transport: Transport = backprop,
-) -> tuple[jax.Array, ...]:
+    keep: Keep[Kept] = the_delta,
+) -> tuple[Kept, ...]:
     """B6 and B7 layer by layer, from any delta_L down: the transposed Jacobian of d_L.
 
     Args:
       params, trace, transport: as in `deltas`.
       delta: delta_L, (m, C), in the parameters' dtype.
       weights: w, (m,), or None: rows of weight 0 must stay 0, whatever h' is there.
+      keep: what is kept of each layer: its delta, or its gradient.
 
     Returns:
-      (delta_1, ..., delta_L), each (m, n_k): linear in ``delta``.
+      (delta_1, ..., delta_L), each (m, n_k), or what is kept: linear in ``delta``.
     """
-    output_delta, from_the_top = delta, [delta]
-    with_the_layer_above = zip(trace.hidden_layers, params[1:], strict=True)
-    for (k, h, d, a, mask), above in reversed(list(with_the_layer_above)):
-        cotangent = transport(k, delta, above.weight, output_delta)  # B6
-        cotangent = drop(check_cotangent(k, cotangent, a), mask)  # D2
-        delta = silence(through_activation(h, d, a, cotangent), weights)  # B7
-        from_the_top.append(delta)
+    carry = carry_back(transport, delta)
+    places = [where.sharding for where, _ in trace.placements]
+    at = trace.activations[-1], trace.masks[-1]
+    from_the_top = [keep(*at, delta, places[-1])]
+    if not trace.hidden:
+        return tuple(from_the_top)
+    cotangent = carry(depth(params) - 1, delta, params[-1].weight, *at)  # B6, D2
+    below = zip(trace.hidden_layers, params[:-1], places[:-1], strict=True)
+    for hidden, layer, place in reversed(list(below)):
+        if is_stack(layer):
+            kept, cotangent = stack_backward(
+                hidden,
+                layer,
+                cotangent,
+                carry,
+                weights,
+                keep=keep,
+                place=inner(place),
+                looped=transport is backprop,
+            )
+        else:
+            at = hidden.inputs, hidden.mask
+            delta = layer_backward(hidden, hidden.output, cotangent, weights)  # B7
+            kept = keep(*at, delta, place)
+            if hidden.k > 1:
+                cotangent = carry(hidden.k - 1, delta, layer.weight, *at)  # B6, D2
+        from_the_top.append(kept)
     return tuple(reversed(from_the_top))
 
 
@@ -231,10 +282,7 @@ def contraction(
 ) -> Params:
     """`gradients` from the pairs (a_{k-1}, delta_k), finite in every row."""
     sums = tuple(
-        Layer(
-            affine_backward_weight(a, delta, where.sharding),
-            affine_backward_bias(delta),
-        )
+        the_gradient(a, None, delta, where.sharding)
         for (a, delta), (where, _) in zip(pairs, trace.placements, strict=True)
     )
     return as_gradient(sums, trace, deltas)

@@ -15,10 +15,10 @@ from handgrad.network.chunked import (
 )
 from handgrad.network.mlp import (
     Activations,
-    contraction,
-    deltas,
     finite_forward,
+    gradients_below,
     loss_of_logits,
+    output_errors,
 )
 from handgrad.network.softmax_nll import smooth_labels
 from handgrad.network.types import Masks, Params, Smoothed, Trace, Transport
@@ -174,9 +174,8 @@ def value_and_grad(
     )
     targets = _as_array(params, targets)
     value = loss_of_logits(trace.logits, targets, weights)
-    errors = deltas(params, trace, targets, weights=weights, transport=transport)
-    known = zip(trace.layer_inputs, errors.layers, strict=True)
-    grads = contraction(known, trace, errors)
+    known, delta = output_errors(trace, targets, weights)
+    grads = gradients_below(params, trace, known, delta, transport=transport)
     return ((value, trace) if has_aux else value), grads
 
 

@@ -29,27 +29,35 @@ def placement(array: jax.Array) -> Placement:
     return Placement(kind.sharding if explicit else None, kind.manual_axis_type.varying)
 
 
+def inner(sharding: NamedSharding | None) -> NamedSharding | None:
+    """How each of the arrays lies that are put together along a leading axis."""
+    if sharding is None:
+        return None
+    return NamedSharding(sharding.mesh, P(*sharding.spec[1:]))
+
+
 def matmul(
     rows: jax.Array, columns: jax.Array, dtype: jnp.dtype | None = None
 ) -> jax.Array:
     """``rows @ columns``, lying where the rows of one and the columns of the other do.
 
     Args:
-      rows: (m, n).
-      columns: (n, p).
+      rows: (m, n), or (K, m, n).
+      columns: (n, p), or (K, n, p).
       dtype: of the sums and the result, if not that of the operands.
 
     Returns:
-      (m, p).
+      (m, p), or (K, m, p).
     """
     left, right = placement(rows).sharding, placement(columns).sharding
     sharding = None  # as JAX has it, where one of them lies on no mesh
     if left is not None and right is not None:
-        row, column = left.spec[0], right.spec[1]
+        *stack, row, _ = left.spec
+        column = right.spec[-1]
         taken = set(row if isinstance(row, tuple) else (row,))
         if taken & set(column if isinstance(column, tuple) else (column,)):
             column = None  # an axis splits the samples, or the units, not both
-        sharding = NamedSharding(left.mesh, P(row, column))
+        sharding = NamedSharding(left.mesh, P(*stack, row, column))
     return jnp.matmul(
         rows, columns, preferred_element_type=dtype, out_sharding=sharding
     )
@@ -72,24 +80,25 @@ def contract(
     """``inputs.T @ delta``, a sum over samples.
 
     Args:
-      inputs: (m, n_in).
-      delta: (m, n_out).
+      inputs: (m, n_in), or (K, m, n_in).
+      delta: (m, n_out), or (K, m, n_out).
       dtype: of the sums and the result, if not that of the operands.
       sharding: where the result is to lie; None for everywhere.
 
     Returns:
-      (n_in, n_out).
+      (n_in, n_out), or (K, n_in, n_out).
     """
     lies = placement(inputs).sharding or placement(delta).sharding
     if lies is not None and sharding is None:
-        sharding = NamedSharding(lies.mesh, P(None, None))
+        sharding = NamedSharding(lies.mesh, P(*[None] * delta.ndim))
     return jnp.matmul(
-        inputs.T, delta, preferred_element_type=dtype, out_sharding=sharding
+        inputs.mT, delta, preferred_element_type=dtype, out_sharding=sharding
     )
 
 
 def place_like(total: jax.Array, where: Placement) -> jax.Array:
-    """A sum over samples, laid out like the parameter that it is the gradient of."""
+    """An array laid out like another: a sum over samples like the parameter that it is
+    the gradient of, or the output of a layer like its input."""
     if where.sharding is None:
         return total
     return jax.sharding.reshard(total, where.sharding)

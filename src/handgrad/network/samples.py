@@ -5,6 +5,7 @@ of two that float16 needs. Out: the pairs that all contractions share, and sums 
 samples made gradients. Between the two nothing knows of weights.
 """
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 import jax
@@ -92,6 +93,16 @@ def pairs(trace: Trace, deltas: Deltas) -> list[tuple[jax.Array, jax.Array]]:
         (silence(inputs, deltas.weights), delta)
         for inputs, delta in zip(trace.layer_inputs, deltas.layers, strict=True)
     ]
+
+
+def of_layers(columns: Iterable[jax.Array]) -> jax.Array:
+    """What each layer says of every sample, (m,), or (K, m) of a stack: (m, L)."""
+    return jnp.concatenate([jnp.atleast_2d(rows) for rows in columns]).T
+
+
+def row_squares(rows: jax.Array) -> jax.Array:
+    """sum_j x_ij^2, (..., n) -> (...,)."""
+    return jnp.sum(rows * rows, axis=-1)
 
 
 def as_gradient(sums: Params, trace: Trace, deltas: Deltas) -> Params:

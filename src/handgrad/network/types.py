@@ -25,7 +25,11 @@ Transport = Callable[[int, jax.Array, jax.Array, jax.Array], jax.Array]
 
 
 class Layer(NamedTuple):
-    """The parameters of one layer, or the gradient with respect to them."""
+    """The parameters of one layer, or the gradient with respect to them.
+
+    A stack of K equal layers has them along a leading axis, (K, n, n) and (K, n), and
+    so has all that the trace and the deltas hold of it; see `stack_layers`.
+    """
 
     weight: jax.Array  # (n_in, n_out)
     bias: jax.Array  # (n_out,)
@@ -46,23 +50,49 @@ Placements = tuple[tuple[Placement, Placement], ...]
 """Where W_k and b_k lie, for every layer."""
 
 Params = tuple[Layer, ...]
-"""(layer 1, ..., layer L). Gradients have this structure, these shapes and dtypes."""
+"""(layer 1, ..., layer L); equal ones may be one stack. Gradients have this structure,
+these shapes and dtypes."""
+
+
+def is_stack(layer: Layer) -> bool:
+    """Whether it stands for several layers."""
+    return layer.weight.ndim == 3
+
+
+def layers_in(layer: Layer) -> int:
+    """K in a stack, else 1."""
+    return layer.weight.shape[0] if is_stack(layer) else 1
+
+
+def depth(params: Params) -> int:
+    """L, every layer of a stack counted."""
+    return sum(map(layers_in, params))
 
 
 class Hidden(NamedTuple):
-    """What the trace holds of hidden layer k, under one index."""
+    """What the trace holds of hidden layer k, or of a stack that begins with it."""
 
     k: int
     h: Activation
-    d: jax.Array  # d_k, (m, n_k)
-    a: jax.Array  # a_k = h(d_k), (m, n_k)
-    mask: jax.Array | None  # r_k, (m, n_k), of the input of layer k + 1
+    d: jax.Array  # d_k, (m, n_k); in a stack (K, m, n)
+    inputs: jax.Array  # a_{k-1}, (m, n_{k-1}); in a stack (K, m, n)
+    mask: jax.Array | None  # r_{k-1}, of the inputs
+    output: jax.Array  # a_k = h(d_k), (m, n_k); in a stack that of its last layer
+
+    @property
+    def a(self) -> jax.Array:
+        """a_k = h(d_k), (m, n_k); of every layer in a stack, (K, m, n)."""
+        if self.d.ndim == 2:
+            return self.output
+        return jnp.concatenate([self.inputs[1:], self.output[None]])
 
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Trace:
     """What the forward pass leaves for the backward pass: a pytree.
+
+    One entry per layer of the parameters: of a stack, (K, m, n).
 
     F1 needs its input again (B4), F2 its pre-activation and its value (B7), and F3 its
     logits (B3). Nothing else is kept, but for what must not be said twice: the hidden
@@ -88,20 +118,20 @@ class Trace:
 
     @property
     def hidden_layers(self) -> tuple[Hidden, ...]:
-        """Layers 1 ... L-1."""
-        return tuple(
-            Hidden(k, *layer)
-            for k, layer in enumerate(
-                zip(
-                    self.hidden,
-                    self.pre_activations[:-1],
-                    self.activations[1:],
-                    self.masks[1:],
-                    strict=True,
-                ),
-                start=1,
-            )
-        )
+        """Layers 1 ... L-1, a stack as one."""
+        found, k = [], 1
+        for h, d, inputs, mask, above in zip(
+            self.hidden,
+            self.pre_activations[:-1],
+            self.activations[:-1],
+            self.masks[:-1],
+            self.activations[1:],
+            strict=True,
+        ):
+            output = above if above.ndim == 2 else above[0]
+            found.append(Hidden(k, h, d, inputs, mask, output))
+            k += 1 if d.ndim == 2 else d.shape[0]
+        return tuple(found)
 
 
 @jax.tree_util.register_dataclass

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 
+from handgrad.network.stacks import unstack_layers
 from handgrad.network.types import Layer, Params, accumulation_dtype
 
 
@@ -29,7 +30,8 @@ def angles(gradients: Params, exact: Params) -> jax.Array:
             f"{jax.tree.map(jnp.shape, exact)}, "
             f"got {jax.tree.map(jnp.shape, gradients)}."
         )
-    return jnp.stack([_angle(*pair) for pair in zip(gradients, exact, strict=True)])
+    each = zip(unstack_layers(gradients), unstack_layers(exact), strict=True)
+    return jnp.stack([_angle(*pair) for pair in each])
 
 
 def _angle(gradient: Layer, exact: Layer) -> jax.Array:

@@ -1,0 +1,119 @@
+"""Equal hidden layers as one: their arrays along a leading axis, and one loop for all.
+
+A `Layer` of weight (K, n, n) and bias (K, n) is a stack: K layers, each of which feeds
+the next. A program holds one of them, and `jax.lax.scan` runs it K times, so that a
+network of 256 layers compiles in the time of one of 16; numbers are the same to
+rounding. Everything takes stacks where it takes layers, and gives the gradient in
+stacks too. Layers that are kept apart are never stacked on the way: to put arrays
+together and to take their gradients apart again costs more time, in the compiler and in
+every step, than the loop saves.
+
+A stack stands between layers of their own: x and the logits are no part of any.
+"""
+
+import itertools
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+
+from handgrad.network.activations import (
+    Activation,
+    ActivationLike,
+    resolve_activations,
+)
+from handgrad.network.checks import check_params
+from handgrad.network.types import Layer, Params, depth, is_stack, layers_in
+
+
+def stack_layers(
+    params: Params,
+    *,
+    activation: ActivationLike | Sequence[ActivationLike] = "relu",
+    above: int = 16,
+) -> Params:
+    """The same network, with its equal hidden layers in stacks where they are many.
+
+    Args:
+      params: L layers.
+      activation: h, as in `forward`: layers in a stack have one.
+      above: only more equal layers than this, 0 or more, become a stack.
+
+    Returns:
+      A shorter tuple: every run of more than ``above`` hidden layers of one square
+      shape and one activation as one `Layer` of weight (K, n, n) and bias (K, n). The
+      first and the last hidden layer, and one between two stacks, stay by themselves,
+      and so do all that are in no such run.
+
+    Raises:
+      ValueError, TypeError: for a number below 0, or parameters or activations that do
+        not fit.
+
+    Example:
+      >>> from handgrad import init
+      >>> params = stack_layers(init(jax.random.key(0), (8, *[4] * 100, 3)))
+      >>> [layer.weight.shape for layer in params]
+      [(8, 4), (98, 4, 4), (4, 4), (4, 3)]
+    """
+    if isinstance(above, bool) or not isinstance(above, int) or above < 0:
+        raise ValueError(f"`above` must be a whole number, 0 or more, got {above!r}.")
+    layers = unstack_layers(params)
+    hidden = resolve_activations(activation, len(layers) - 1)
+    inner = list(zip(layers, hidden, strict=False))[1:-1]
+    blocks = list(layers[:1])
+    for (shape, _), equal in itertools.groupby(
+        inner, key=lambda pair: (pair[0].weight.shape, pair[1])
+    ):
+        run = [layer for layer, _ in equal]
+        own = 1 if is_stack(blocks[-1]) else 0  # what stands between two stacks
+        if shape[0] == shape[1] and len(run) - own > above:
+            stack = jax.tree.map(lambda *parts: jnp.stack(parts), *run[own:])
+            blocks += [*run[:own], stack]
+        else:
+            blocks += run
+    return (*blocks, *layers[max(1, len(layers) - 2) :])
+
+
+def unstack_layers(params: Params) -> Params:
+    """Every layer by itself: what `stack_layers` put together, or a gradient of it.
+
+    Args:
+      params: layers, or stacks of them.
+
+    Returns:
+      L layers, of weights (n_in, n_out) and biases (n_out,).
+
+    Raises:
+      ValueError, TypeError: for shapes or dtypes that do not fit.
+    """
+    check_params(params)
+    apart: list[Layer] = []
+    for layer in params:
+        if is_stack(layer):
+            apart += [Layer(*parts) for parts in zip(*layer, strict=True)]
+        else:
+            apart.append(layer)
+    return tuple(apart)
+
+
+def hidden_activations(
+    params: Params, activation: ActivationLike | Sequence[ActivationLike]
+) -> tuple[Activation, ...]:
+    """h of every hidden layer, and one of every stack.
+
+    Raises:
+      ValueError: for another number than hidden layers, or several within a stack.
+    """
+    names = resolve_activations(activation, depth(params) - 1)
+    found, first = [], 0
+    for layer in params[:-1]:
+        h, *others = names[first : first + layers_in(layer)]
+        if any(other != h for other in others):
+            raise ValueError(
+                f"`activation` must be one for all layers of a stack, {first + 1} to "
+                f"{first + 1 + len(others)}, got {activation!r}. Give `stack_layers` "
+                "the same."
+            )
+        found.append(h)
+        first += layers_in(layer)
+    return tuple(found)
