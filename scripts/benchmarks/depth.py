@@ -4,7 +4,7 @@ python scripts/benchmarks/depth.py                      # two minutes on 2 cores
 
 64 units in each of 4, 16, 64 and 256 hidden layers, batches of 128, float32: the
 seconds of processor time to trace, lower and compile `handgrad.value_and_grad` of
-parameters as `init` makes them and as `handgrad.stack_layers` does (above 16), and
+parameters as `init` makes them and as `handgrad.stack_layers` does, and
 `jax.value_and_grad` of textbook forward passes of both, the latter a `jax.lax.scan`;
 the least of some rounds. Beside them the temporary memory, and the time of a step, the
 median of rounds in which all take turns. Prints a table, and writes depth.json to

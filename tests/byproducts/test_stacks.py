@@ -79,15 +79,16 @@ def apart(tree: Any) -> Any:
     """Layers apart, where the tree is one of layers."""
     if not isinstance(tree, tuple) or not isinstance(tree[0], tuple):
         return tree
-    if isinstance(tree[0], KroneckerFactors):
+    layers: list[Any] = list(tree)
+    if isinstance(layers[0], KroneckerFactors):
         return [
             KroneckerFactors(*parts)
-            for layer in tree
+            for layer in layers
             for parts in ([layer] if layer.inputs.ndim == 2 else zip(*layer))  # noqa: B905
         ]
-    if tree[0].weight.ndim == 3:  # of every sample
-        return jax.vmap(hg.unstack_layers)(tree)
-    return hg.unstack_layers(tree)
+    if layers[0].weight.ndim == 3:  # of every sample
+        return jax.vmap(hg.unstack_layers)(tuple(layers))
+    return hg.unstack_layers(tuple(layers))
 
 
 @pytest.mark.parametrize(

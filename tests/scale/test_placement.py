@@ -1,5 +1,6 @@
 """How a network lies on a mesh: what is split divides; what is alike lies alike."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -26,7 +27,7 @@ ROWS = Layer(P(MODEL, None), P())  # pyright: ignore[reportArgumentType]
 WHOLE = Layer(P(), P())  # pyright: ignore[reportArgumentType]
 
 
-def shapes(sizes: tuple[int, ...]) -> Any:
+def shapes(sizes: Sequence[int]) -> Any:
     key = jax.eval_shape(lambda: jax.random.key(0))
     return jax.eval_shape(lambda key: handgrad.init(key, sizes), key)
 
@@ -45,7 +46,16 @@ def shapes(sizes: tuple[int, ...]) -> Any:
 def test_layers_are_split_by_columns_and_rows_in_turn(
     sizes: tuple[int, ...], model: int, specs: list[Any]
 ) -> None:
-    assert list(parameter_specs(sizes, model)) == specs
+    assert list(parameter_specs(shapes(sizes), model)) == specs
+
+
+def test_a_stack_is_whole_and_so_is_what_feeds_it() -> None:
+    params = jax.eval_shape(
+        lambda params: handgrad.stack_layers(params, above=1),
+        shapes((4, 8, 8, 8, 8, 8, 4)),
+    )
+    assert params[1].weight.shape == (3, 8, 8)
+    assert list(parameter_specs(params, 4)) == [WHOLE, WHOLE, COLUMNS, ROWS]
 
 
 @given(
@@ -53,7 +63,7 @@ def test_layers_are_split_by_columns_and_rows_in_turn(
     model=st.integers(1, 8),
 )
 def test_what_is_split_divides(sizes: list[int], model: int) -> None:
-    specs = parameter_specs(sizes, model)
+    specs = parameter_specs(shapes(sizes), model)
     rows, columns = P(MODEL, None), P(None, MODEL)
     for k, (weight, bias) in enumerate(specs):
         assert weight != rows or sizes[k] % model == 0
@@ -67,7 +77,7 @@ def test_what_is_split_divides(sizes: list[int], model: int) -> None:
 
 def test_the_state_of_an_optimiser_lies_like_the_parameters() -> None:
     params = shapes((4, 8, 3))
-    specs = parameter_specs((4, 8, 3), 2)
+    specs = parameter_specs(shapes((4, 8, 3)), 2)
 
     def weights_alone(params: Any) -> Any:
         return tuple(Layer(True, False) for _ in params)  # pyright: ignore[reportArgumentType]
@@ -89,14 +99,14 @@ def test_a_leaf_of_another_shape_is_whole() -> None:
     """As the row sums that Adafactor keeps in the place of a weight."""
     params = shapes((4, 8, 3))
     rows = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape[:1]), params)
-    laid = specs_like(rows, params, parameter_specs((4, 8, 3), 2))
+    laid = specs_like(rows, params, parameter_specs(shapes((4, 8, 3)), 2))
     assert jax.tree.leaves(laid) == [P(), P(MODEL), P(), P()]
 
 
 def test_bytes_of_the_gradient_on_one_device() -> None:
     sizes = (4, 8, 3)
-    params, specs = shapes(sizes), parameter_specs(sizes, 4)
-    assert bytes_per_device(params, parameter_specs(sizes, 1), 1) == 4 * 67
+    params, specs = shapes(sizes), parameter_specs(shapes(sizes), 4)
+    assert bytes_per_device(params, parameter_specs(shapes(sizes), 1), 1) == 4 * 67
     assert bytes_per_device(params, specs, 4) == 4 * (
         4 * 8 // 4 + 8 // 4 + 8 * 3 // 4 + 3
     )

@@ -24,6 +24,7 @@ from handgrad.scale.step import (
 )
 from handgrad.training.engine.prepare import first_params, first_state
 from handgrad.training.engine.step import State, take_step
+from handgrad.training.records.classifier import layer_sizes
 from handgrad.training.settings import Settings
 
 FEW_ROUNDINGS = 2e-6  # of float32: sums over samples and units in another order
@@ -70,7 +71,7 @@ def test_four_devices_do_what_one_does(
     mesh = mesh_of(shape)
     state = four_steps(place_step(job, mesh), first(settings, job))
     chex.assert_trees_all_close(state, plain, rtol=FEW_ROUNDINGS, atol=FEW_ROUNDINGS)
-    specs = parameter_specs(job.sizes, shape[1])
+    specs = parameter_specs(job.state.params, shape[1])
     laid = jax.tree.leaves(specs_like(state, state.params, specs))
     for leaf, spec in zip(jax.tree.leaves(state), laid, strict=True):
         assert leaf.sharding.is_equivalent_to(NamedSharding(mesh, spec), leaf.ndim)
@@ -91,8 +92,8 @@ def test_dropout_is_the_same_wherever_its_units_lie(settings: Settings) -> None:
 
 
 def test_units_are_split_where_the_mesh_has_a_model_axis(job: Job) -> None:
-    assert job.sizes == (6, 8, 8, 3)
-    first, second, last = parameter_specs(job.sizes, 4)
+    assert layer_sizes(job.state.params) == (6, 8, 8, 3)
+    first, second, last = parameter_specs(job.state.params, 4)
     assert first.weight == P(None, MODEL)
     assert second.weight == P(MODEL, None)
     assert last.weight == P()
@@ -113,7 +114,7 @@ def test_a_stand_in_has_the_shapes_and_the_dtype_of_its_data(
 ) -> None:
     images = replace(settings, data=replace(settings.data, source="idx"))
     job = make_job(images, stand_in(images, 784, 10))
-    assert job.sizes == (784, 8, 8, 10)
+    assert layer_sizes(job.state.params) == (784, 8, 8, 10)
     assert job.x.dtype == jnp.uint8
     state, key, x, y, weights = arguments(job, 32)
     assert state.params[0].weight.shape == (784, 8)

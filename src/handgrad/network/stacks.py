@@ -2,11 +2,11 @@
 
 A `Layer` of weight (K, n, n) and bias (K, n) is a stack: K layers, each of which feeds
 the next. A program holds one of them, and `jax.lax.scan` runs it K times, so that a
-network of 256 layers compiles in the time of one of 16; numbers are the same to
-rounding. Everything takes stacks where it takes layers, and gives the gradient in
-stacks too. Layers that are kept apart are never stacked on the way: to put arrays
-together and to take their gradients apart again costs more time, in the compiler and in
-every step, than the loop saves.
+network compiles in the same time however deep it is; numbers are the same to rounding.
+Everything takes stacks where it takes layers, and gives the gradient in stacks too.
+Layers that are kept apart are never stacked on the way: to put arrays together and to
+take their gradients apart again costs more time, in the compiler and in every step,
+than the loop saves.
 
 A stack stands between layers of their own: x and the logits are no part of any.
 """
@@ -30,7 +30,7 @@ def stack_layers(
     params: Params,
     *,
     activation: ActivationLike | Sequence[ActivationLike] = "relu",
-    above: int = 16,
+    above: int = 8,
 ) -> Params:
     """The same network, with its equal hidden layers in stacks where they are many.
 

@@ -96,7 +96,7 @@ def compile_ahead(
     by_autodiff = (
         _compile(with_autodiff(job), mesh, target, samples)[0] if compares else None
     )
-    specs = parameter_specs(job.sizes, model)
+    specs = parameter_specs(job.state.params, model)
     return Compiled(
         target,
         data,

@@ -6,14 +6,14 @@ one sum over `model` after the second layer brings the result together; backward
 sum before the first. Source: Shoeybi et al. 2019, "Megatron-LM", section 3.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 import jax
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from handgrad.network import Layer
+from handgrad.network import Layer, Params
+from handgrad.network.types import is_stack
 
 DATA, MODEL = "data", "model"
 """The axes of the mesh, in this order."""
@@ -26,22 +26,24 @@ _COLUMNS: Any = (P(None, MODEL), P(MODEL))
 _ROWS: Any = (P(MODEL, None), P())
 
 
-def parameter_specs(sizes: Sequence[int], model: int) -> Specs:
+def parameter_specs(params: Params, model: int) -> Specs:
     """How each weight and bias lies; none is split along `data`.
 
     Args:
-      sizes: n_0 ... n_L.
+      params: the parameters, or their shapes.
       model: devices along the axis `model`.
 
     Returns:
       For every layer in order: split by rows where the layer below is split by columns;
       by columns where ``model`` divides its units and a layer is above it; else whole.
+      A stack, whose layers lie alike, is whole.
     """
     specs, split = [], False
-    for k, width in enumerate(sizes[1:], start=1):
+    for layer, above in zip(params, (*params[1:], None), strict=True):
+        pair = above is not None and not is_stack(layer) and not is_stack(above)
         if split:
             lies, split = _ROWS, False
-        elif model > 1 and k < len(sizes) - 1 and width % model == 0:
+        elif model > 1 and pair and layer.bias.shape[-1] % model == 0:
             lies, split = _COLUMNS, True
         else:
             lies = _WHOLE

@@ -38,12 +38,6 @@ class Job(NamedTuple):
     state: State  # shapes
     x: jax.ShapeDtypeStruct  # (n_0,), of one sample
 
-    @property
-    def sizes(self) -> tuple[int, ...]:
-        """n_0 ... n_L."""
-        widths = (layer.bias.shape[0] for layer in self.state.params)
-        return (*self.x.shape, *widths)
-
 
 def make_job(settings: Settings, data: Dataset) -> Job:
     """The step of a run, as `handgrad.training.prepare` makes it.
@@ -120,7 +114,7 @@ def arguments(job: Job, samples: int) -> tuple[Any, ...]:
 
 
 def _specs(job: Job, mesh: Mesh) -> Specs:
-    return parameter_specs(job.sizes, mesh.shape[MODEL])
+    return parameter_specs(job.state.params, mesh.shape[MODEL])
 
 
 def _by_autodiff(

@@ -29,7 +29,7 @@ def classifier(
     """What is saved of a run: parameters, with all that a prediction needs."""
     table = data.table
     return Classifier(
-        params,
+        handgrad.unstack_layers(params),
         settings.model.activation,
         data.classes,
         data.features,

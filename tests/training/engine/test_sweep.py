@@ -134,6 +134,12 @@ CASES: dict[str, dict[str, Any]] = {
         },
         "sweep__members": 1,
     },
+    "a stack": {
+        "model__hidden": (8,) * 5,
+        "model__stack_above": 1,
+        "sweep__values": {"model.hidden_dropout": [0, 0.2]},
+        "sweep__seeds": 2,
+    },
     "noise": {"optimizer__name": "noisy_sgd", "sweep__seeds": 2},
 }
 

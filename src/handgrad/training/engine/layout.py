@@ -72,12 +72,12 @@ def make_layout(scale: Scale, state: Callable[[], Any], batch_size: int) -> Layo
         )
     mesh, shapes = make_mesh(scale), state()
     params = shapes.params
-    sizes = [params[0].weight.shape[0], *(len(layer.bias) for layer in params)]
-    specs = parameter_specs(sizes, scale.model)
+    specs = parameter_specs(params, scale.model)
     if scale.model > 1 and not any(MODEL in layer.bias for layer in specs):
+        widths = [layer.bias.shape[-1] for layer in params[:-1]]
         raise TrainingError(
             f"`scale.model` must divide the units of a hidden layer, got {scale.model} "
-            f"where model.hidden is {sizes[1:-1]}."
+            f"where model.hidden is {widths}."
         )
     lies = specs_like(shapes, params, specs)
     grads = specs

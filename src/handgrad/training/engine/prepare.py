@@ -24,6 +24,7 @@ from handgrad.training.engine.numbers import off
 from handgrad.training.engine.objective import make_objective
 from handgrad.training.engine.optimizer import make_optimizer
 from handgrad.training.engine.order import Draw, steps_of
+from handgrad.training.engine.stacks import check_stacks, stacked
 from handgrad.training.engine.step import State, Step, Sums
 from handgrad.training.settings import Scale, Settings
 
@@ -60,6 +61,7 @@ def prepare(settings: Settings, data: Dataset) -> Run:
         that cannot share the work.
     """
     samples, step = len(data.train.y), make_step(settings, data)
+    check_stacks(settings)
     batch_size = min(settings.training.batch_size, samples)
 
     def begin(key: jax.Array) -> State:
@@ -107,7 +109,8 @@ def first_params(settings: Settings, data: Dataset, key: jax.Array) -> handgrad.
     """The network before the first step; ``key`` is the run's."""
     sizes = (data.train.x.shape[1], *settings.model.hidden, len(data.classes))
     key = jax.random.fold_in(key, Draw.PARAMS)
-    return handgrad.init(key, sizes, activation=settings.model.activation)
+    params = handgrad.init(key, sizes, activation=settings.model.activation)
+    return stacked(params, settings.model)
 
 
 def first_state(step: Step, params: handgrad.Params) -> State:

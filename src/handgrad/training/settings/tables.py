@@ -81,6 +81,9 @@ class Model:
     """Probability that a hidden unit is dropped in training."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """What the network computes in; its parameters are float32."""
+    stack_above: Whole = 0
+    """More equal hidden layers than this, one after the other, are one stack, which a
+    loop runs: it compiles in the same time however deep it is; 0: none."""
 
 
 @dataclass(frozen=True)

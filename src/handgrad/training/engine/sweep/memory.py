@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 
+from handgrad.network.types import layers_in
 from handgrad.training.engine.evaluate import ROWS
 from handgrad.training.engine.sweep.member import Member, Parts, Point, Task, begin
 from handgrad.training.settings.check import memory_bytes
@@ -57,7 +58,7 @@ def member_bytes(task: Task, parts: Parts, point: Point) -> int:
     shares = task.layout.shares if task.layout else 1
     scored = -(-max(len(part.y) for part in parts[1:] if part is not None) // shares)
     rows = max(task.batch_size // shares, min(ROWS, scored))
-    width = sum(sum(layer.weight.shape) for layer in params)
+    width = sum(layers_in(each) * sum(each.weight.shape[-2:]) for each in params)
     return 2 * _bytes(started) + 3 * _bytes(params) + 4 * rows * width * 4
 
 

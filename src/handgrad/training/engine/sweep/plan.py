@@ -27,6 +27,7 @@ _APART = {
     "seed": "`sweep.seeds` says how many there are of each network",
     "data": "all members of a sweep share the data",
     "records": "it changes no network",
+    "model.stack_above": "it changes the shapes of the program",
     "training.batch_size": "it changes the shapes of the program",
     "training.chunk_steps": "it changes no network",
     "training.chunk_classes": "it changes the shapes of the program",

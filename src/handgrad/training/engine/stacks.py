@@ -1,0 +1,92 @@
+"""Equal hidden layers in stacks while they are trained (`model.stack_above`).
+
+An optimiser sees a stack as one array. Where it treats numbers one by one that is no
+difference; where it looks at an array as a whole (its norm, its rows and columns, the
+noise that it draws for it) the layers would be trained in another way.
+"""
+
+from dataclasses import replace
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import handgrad
+from handgrad.training.data import Scaling
+from handgrad.training.engine.objective import Objective
+from handgrad.training.engine.optimizer import make_optimizer
+from handgrad.training.engine.step import State, Step, Sums, take_step
+from handgrad.training.errors import TrainingError
+from handgrad.training.settings import Model, Schedule, Settings
+
+_STEPS, _RATE, _APART = 3, 0.05, 1e-3
+"""Steps of the trial, their learning rate, and how far two ends may be apart, of the
+way that was gone: rounding makes 1e-5 of it."""
+
+
+def stacked(params: handgrad.Params, model: Model) -> handgrad.Params:
+    """The parameters as they are trained."""
+    if not model.stack_above:
+        return params
+    return handgrad.stack_layers(
+        params, activation=model.activation, above=model.stack_above
+    )
+
+
+def check_stacks(settings: Settings) -> None:
+    """Train a small network for a few steps, its layers in a stack and apart.
+
+    Raises:
+      TrainingError: for an optimiser that makes another network of the stack.
+    """
+    if not settings.model.stack_above:
+        return
+    layers = handgrad.init(jax.random.key(1), (3, *[4] * 6, 2), activation="tanh")
+    step = _small_step(settings)
+    apart = _trained(step, layers)
+    together = _trained(step, handgrad.stack_layers(layers, above=0))
+    way = max(np.max(np.abs(a - b)) for a, b in zip(apart, _flat(layers), strict=True))
+    off = max(np.max(np.abs(a - b)) for a, b in zip(apart, together, strict=True))
+    if not off <= _APART * way:
+        raise TrainingError(
+            f"`model.stack_above` must be 0 with {settings.optimizer.name}, which does "
+            f"not train a stack as it trains its layers, got "
+            f"{settings.model.stack_above}. Optimisers that treat numbers one by one, "
+            "such as adamw, do."
+        )
+
+
+def _small_step(settings: Settings) -> Step:
+    """One whose rate is not near 0 at first, and that updates at every minibatch."""
+    optimizer = replace(
+        settings.optimizer, learning_rate=_RATE, schedule=Schedule(), accumulate=1
+    )
+    return Step(
+        Objective("tanh", (1.0, 1.0)),
+        make_optimizer(optimizer, _STEPS, settings.seed),
+        Scaling(jnp.zeros(3), jnp.ones(3)),
+        decay=0,
+    )
+
+
+def _trained(step: Step, params: handgrad.Params) -> list[np.ndarray]:
+    """The parameters after the steps, layers apart."""
+    x = jax.random.normal(jax.random.key(2), (8, 3))
+    y, weights = jnp.arange(8, dtype=jnp.int32) % 2, jnp.ones(8)
+    key = jax.random.key(0)
+
+    @jax.jit
+    def steps(state: State) -> handgrad.Params:
+        taken = partial(take_step, step, key=key, x=x, y=y, weights=weights)
+        return jax.lax.fori_loop(0, _STEPS, lambda _, state: taken(state), state).params
+
+    sums = Sums(jnp.float32(0), jnp.float32(0))
+    state = State(params, step.optimizer.init(params), None, jnp.int32(0), sums)
+    state = jax.tree.map(lambda leaf: jnp.asarray(leaf, leaf.dtype), state)
+    return _flat(steps(state))
+
+
+def _flat(params: handgrad.Params) -> list[np.ndarray]:
+    layers = handgrad.unstack_layers(jax.device_get(params))
+    return list(map(np.asarray, jax.tree.leaves(layers)))
