@@ -40,7 +40,7 @@ def found(stacked: bool, name: str, *, weighted: bool, activation: str) -> Any:
     trees = {"params": network(SIZES), "vector": network(SIZES, seed=1)}
     if stacked:
         trees = {
-            key: hg.stack_layers(tree, activation=activation, above=0)
+            key: hg.stack_layers(tree, activation=activation, above=1)
             for key, tree in trees.items()
         }
     options = {
@@ -106,7 +106,7 @@ def test_by_products_of_a_stack_are_those_of_its_layers(
 
 
 def test_a_by_product_has_the_structure_of_the_stack() -> None:
-    params, data = hg.stack_layers(network(SIZES), above=0), batch(SIZES, SAMPLES)
+    params, data = hg.stack_layers(network(SIZES), above=1), batch(SIZES, SAMPLES)
     trace = hg.forward(params, data.x)
     errors = hg.deltas(params, trace, data.labels)
     clipped = byproducts.clipped_gradient(trace, errors, clip_norm=jnp.inf)
@@ -120,7 +120,7 @@ def test_a_by_product_has_the_structure_of_the_stack() -> None:
 def test_health_counts_every_layer_of_a_stack(k: int) -> None:
     """The first value that is not finite, forward and backward."""
     layers, data = list(network(SIZES)), batch(SIZES, SAMPLES)
-    stacked = hg.stack_layers(tuple(layers), above=0)
+    stacked = hg.stack_layers(tuple(layers), above=1)
     trace = hg.forward(stacked, data.x)
     errors = hg.deltas(stacked, trace, data.labels)
     planted = list(errors.layers)
@@ -133,7 +133,7 @@ def test_health_counts_every_layer_of_a_stack(k: int) -> None:
 
     weight = layers[k - 1].weight.at[0, 0].set(jnp.nan)
     layers[k - 1] = layers[k - 1]._replace(weight=weight)
-    stacked = hg.stack_layers(tuple(layers), above=0)
+    stacked = hg.stack_layers(tuple(layers), above=1)
     trace = hg.forward(stacked, data.x)
     report = byproducts.health(trace, hg.deltas(stacked, trace, data.labels))
     assert (int(report.stage), int(report.layer)) == (1, k)

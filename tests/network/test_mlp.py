@@ -95,7 +95,7 @@ def test_worked_example_of_a_2x3_layer() -> None:
 
 def test_signatures_are_those_of_the_contract() -> None:
     expected = {
-        "init": "key sizes * activation dtype",
+        "init": "key sizes * activation dtype stack_above",
         "forward": "params x * activation masks",
         "loss": "params x targets * activation weights masks chunk",
         "deltas": "params trace targets * weights transport",

@@ -37,15 +37,15 @@ def shapes(params: hg.Params) -> list[tuple[int, ...]]:
 @pytest.mark.parametrize(
     ("sizes", "above", "expected"),
     [
-        (SIZES, 0, [(4, 5), (4, 5, 5), (5, 5), (5, 3)]),
+        (SIZES, 1, [(4, 5), (4, 5, 5), (5, 5), (5, 3)]),
         (SIZES, 3, [(4, 5), (4, 5, 5), (5, 5), (5, 3)]),
         (SIZES, 4, [(4, 5), *[(5, 5)] * 5, (5, 3)]),
-        ((5, 5, 5, 5, 5, 5), 0, [(5, 5), (2, 5, 5), (5, 5), (5, 5)]),
-        ((4, 5, 5, 3), 0, [(4, 5), (5, 5), (5, 3)]),
-        ((4, 5, 5, 5, 3), 0, [(4, 5), (1, 5, 5), (5, 5), (5, 3)]),
-        ((4, 5, 6, 7, 8, 3), 0, [(4, 5), (5, 6), (6, 7), (7, 8), (8, 3)]),
-        ((4, 3), 0, [(4, 3)]),
-        ((4, 5, 3), 0, [(4, 5), (5, 3)]),
+        ((5, 5, 5, 5, 5, 5), 1, [(5, 5), (2, 5, 5), (5, 5), (5, 5)]),
+        ((4, 5, 5, 3), 1, [(4, 5), (5, 5), (5, 3)]),
+        ((4, 5, 5, 5, 3), 1, [(4, 5), (5, 5), (5, 5), (5, 3)]),
+        ((4, 5, 6, 7, 8, 3), 1, [(4, 5), (5, 6), (6, 7), (7, 8), (8, 3)]),
+        ((4, 3), 1, [(4, 3)]),
+        ((4, 5, 3), 1, [(4, 5), (5, 3)]),
         (
             (4, 5, 5, 5, 2, 2, 2, 2, 3),
             1,
@@ -68,14 +68,27 @@ def test_above_is_8_and_the_layers_of_a_stack_have_one_activation() -> None:
     assert shapes(stack_layers(params)) == shapes(params)
     assert (9, 5, 5) in shapes(stack_layers(network((4, *[5] * 11, 3))))
     mixed = (*["tanh"] * 3, *["relu"] * 3)
-    stacked = stack_layers(network(SIZES), activation=mixed, above=0)
+    stacked = stack_layers(network(SIZES), activation=mixed, above=1)
+    assert shapes(stacked) == [(4, 5), (2, 5, 5), *[(5, 5)] * 3, (5, 3)]
+    longer = network((4, *[5] * 8, 3))
+    stacked = stack_layers(longer, activation=(*mixed, "relu", "relu"), above=1)
     # Between the two stacks a layer stands by itself.
-    assert shapes(stacked) == [(4, 5), (2, 5, 5), (5, 5), (1, 5, 5), (5, 5), (5, 3)]
+    assert shapes(stacked) == [(4, 5), (2, 5, 5), (5, 5), (3, 5, 5), (5, 5), (5, 3)]
 
 
-@pytest.mark.parametrize("above", [-1, 1.0, True, None])
+@pytest.mark.parametrize("activation", ["relu", ("tanh",) * 4 + ("gelu",) * 2])
+@pytest.mark.parametrize("dtype", ["float64", "bfloat16"])
+def test_stacks_are_drawn_as_their_layers(activation: Any, dtype: str) -> None:
+    given = {"activation": activation, "dtype": dtype}
+    layers = hg.init(jax.random.key(3), SIZES, **given)
+    stacked = hg.init(jax.random.key(3), SIZES, **given, stack_above=1)
+    assert stacked[1].weight.shape[1:] == (5, 5)
+    assert_equal(stacked, stack_layers(layers, activation=activation, above=1))
+
+
+@pytest.mark.parametrize("above", [0, -1, 1.0, True, None])
 def test_above_is_a_whole_number(above: Any) -> None:
-    with pytest.raises(ValueError, match="^`above` must be a whole number, 0 or more"):
+    with pytest.raises(ValueError, match="^`above` must be a whole number, 1 or more"):
         stack_layers(network(SIZES), above=above)
 
 
@@ -111,7 +124,7 @@ def test_all_gradients_of_a_stack_are_those_of_its_layers(
     activation: str, dropout: bool, weighted: bool
 ) -> None:
     params, data = network(SIZES), batch(SIZES, SAMPLES)
-    stacked = stack_layers(params, activation=activation, above=0)
+    stacked = stack_layers(params, activation=activation, above=1)
     found = []
     for way in (params, stacked):
         given = arguments(dropout, weighted, way)
@@ -141,18 +154,18 @@ def test_chunks_of_classes_above_a_stack(chunk: Any) -> None:
         known = hg.loss(params, data.x, data.labels, **given)
         return value, known, of_samples, unstack_layers(grads)
 
-    assert_close(ways(stack_layers(params, above=0)), ways(params), GRADIENT)
+    assert_close(ways(stack_layers(params, above=1)), ways(params), GRADIENT)
 
 
 def test_probabilities_of_a_stack() -> None:
     params, x = network(SIZES), batch(SIZES, SAMPLES).x
-    stacked = stack_layers(params, above=0)
+    stacked = stack_layers(params, above=1)
     assert_close(hg.predict_proba(stacked, x), hg.predict_proba(params, x), ENGINE)
 
 
 def test_masks_of_a_stack_are_those_of_its_layers() -> None:
     params = network(SIZES)
-    stacked = stack_layers(params, above=0)
+    stacked = stack_layers(params, above=1)
     key, rates = jax.random.key(0), (0.1, 0.0, 0.3, 0.4, 0.5, 0.6)
     apart = hg.dropout_masks(key, params, SAMPLES, hidden=rates)
     together = hg.dropout_masks(key, stacked, SAMPLES, hidden=rates)
@@ -170,7 +183,7 @@ def test_masks_of_a_stack_are_those_of_its_layers() -> None:
 def test_dtypes_of_a_stack(dtype: str) -> None:
     """The sums of both are in another order, of numbers of this dtype."""
     params, data = network(SIZES, dtype=dtype), batch(SIZES, SAMPLES, dtype=dtype)
-    stacked = stack_layers(params, above=0)
+    stacked = stack_layers(params, above=1)
     run = functools.partial(hg.value_and_grad, activation="tanh")
     came, expected = run(stacked, data.x, data.labels), run(params, data.x, data.labels)
     tolerance = 8 * float(jnp.finfo(dtype).eps)
@@ -180,7 +193,7 @@ def test_dtypes_of_a_stack(dtype: str) -> None:
 
 def test_padding_of_a_stack_may_hold_anything() -> None:
     params, data = network(SIZES), batch(SIZES, SAMPLES)
-    stacked = stack_layers(params, above=0)
+    stacked = stack_layers(params, above=1)
     weights = data.weights.at[2].set(0)
     x = data.x.at[2].set(jnp.array([jnp.nan, jnp.inf, -jnp.inf, 1e300]))
     came = hg.value_and_grad(stacked, x, data.labels, weights=weights)
@@ -192,7 +205,7 @@ def test_a_stack_is_differentiated_again_and_mapped() -> None:
     """Hessian times vector by forward mode, and networks side by side."""
     params, data = network(SIZES), batch(SIZES, SAMPLES)
     vector = network(SIZES, seed=1)
-    stack = functools.partial(stack_layers, above=0)
+    stack = functools.partial(stack_layers, above=1)
 
     @compiled
     def product(params: hg.Params, vector: hg.Params) -> hg.Params:
@@ -224,7 +237,7 @@ def test_a_stack_on_a_mesh(kind: AxisType, units: str | None) -> None:
     mesh = jax.make_mesh(
         (2, 2), ("data", "model"), axis_types=(kind,) * 2, devices=four_devices()
     )
-    stacked = list(stack_layers(params, above=0))
+    stacked = list(stack_layers(params, above=1))
 
     def put(array: Any, *spec: Any) -> jax.Array:
         return jax.device_put(array, jax.sharding.NamedSharding(mesh, P(*spec)))
@@ -245,7 +258,7 @@ def test_a_stack_on_a_mesh(kind: AxisType, units: str | None) -> None:
 
 def test_a_stack_in_shard_map() -> None:
     params, data = network(SIZES), batch(SIZES, 8)
-    stacked = stack_layers(params, above=0)
+    stacked = stack_layers(params, above=1)
     auto = (AxisType.Auto,)
     mesh = jax.make_mesh((4,), ("data",), axis_types=auto, devices=four_devices())
 
@@ -295,7 +308,7 @@ def test_a_stack_keeps_less_than_autodiff_of_a_scan(activation: str) -> None:
         return -jnp.mean(picked)
 
     def memory(function: Callable[..., Any]) -> int:
-        program = lowered(60, function, above=0).compile()
+        program = lowered(60, function, above=1).compile()
         return program.memory_analysis().temp_size_in_bytes
 
     by_hand = functools.partial(hg.value_and_grad, activation=activation)
@@ -304,7 +317,7 @@ def test_a_stack_keeps_less_than_autodiff_of_a_scan(activation: str) -> None:
 
 
 def broken(change: Callable[[list[Any]], Any]) -> hg.Params:
-    layers = list(stack_layers(network(SIZES), above=0))
+    layers = list(stack_layers(network(SIZES), above=1))
     change(layers)
     return tuple(layers)
 
@@ -344,7 +357,7 @@ def test_what_is_no_stack_is_refused(change: Any, message: str) -> None:
 
 def test_activations_and_masks_fit_a_stack() -> None:
     data = batch(SIZES, SAMPLES)
-    stacked = stack_layers(network(SIZES), above=0)
+    stacked = stack_layers(network(SIZES), above=1)
     mixed = ["tanh", "tanh", "relu", "relu", "relu", "relu"]
     with pytest.raises(ValueError, match="one for all layers of a stack, 2 to 5, got"):
         hg.forward(stacked, data.x, activation=mixed)
@@ -362,8 +375,8 @@ def test_activations_and_masks_fit_a_stack() -> None:
 
 def test_a_trace_of_another_stack_is_refused() -> None:
     data, layers = batch(SIZES, SAMPLES), network(SIZES)
-    stacked = stack_layers(layers, above=0)
-    shorter = stack_layers(network(SIZES[:-2] + SIZES[-1:]), above=0)
+    stacked = stack_layers(layers, above=1)
+    shorter = stack_layers(network(SIZES[:-2] + SIZES[-1:]), above=1)
     trace = hg.forward(stacked, data.x)
     with pytest.raises(ValueError, match=r"\[4, 5, \(3, 5\), 5, 3\], got \[4, 5, \(4"):
         hg.deltas(shorter, trace, data.labels)
@@ -374,7 +387,7 @@ def test_a_trace_of_another_stack_is_refused() -> None:
 
 def test_layers_and_stacks_are_numbered_alike() -> None:
     """`Hidden.k` counts every layer, and a_k of a stack is the input of the next."""
-    stacked = stack_layers(network(SIZES), activation="tanh", above=0)
+    stacked = stack_layers(network(SIZES), activation="tanh", above=1)
     data = batch(SIZES, SAMPLES)
     first, stack, last = hg.forward(stacked, data.x, activation="tanh").hidden_layers
     assert (first.k, stack.k, last.k) == (1, 2, 6)

@@ -205,7 +205,7 @@ def test_every_transport_carries_through_a_stack(name: str) -> None:
     apart; and the angles are those of single layers."""
     case = cases.make((4, 5, 5, 5, 5, 3))
     found = []
-    for params in (case.params, handgrad.stack_layers(case.params, above=0)):
+    for params in (case.params, handgrad.stack_layers(case.params, above=1)):
         way = all_ways(params)[name]
 
         def gradients(params: Any, way: ways.Transport = way) -> Any:
@@ -226,7 +226,7 @@ def test_every_transport_carries_through_a_stack(name: str) -> None:
 
 def test_feedback_of_a_stack_is_that_of_its_layers() -> None:
     params = cases.make((4, 5, 5, 5, 5, 3)).params
-    stacked = handgrad.stack_layers(params, above=0)
+    stacked = handgrad.stack_layers(params, above=1)
     for init in (ways.init_feedback, ways.init_direct_feedback):
         drawn = [init(jax.random.key(1), tree) for tree in (params, stacked)]
         chex.assert_trees_all_equal(*drawn)

@@ -1,5 +1,7 @@
 """Parameters: random ones, scaled for each layer's activation, or those of others."""
 
+import functools
+import itertools
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -8,6 +10,7 @@ import jax.numpy as jnp
 
 from handgrad.network.activations import ActivationLike, resolve_activations
 from handgrad.network.checks import check_floating, check_params
+from handgrad.network.stacks import blocks
 from handgrad.network.types import Layer, Params
 
 _CUT_DEVIATION = 0.87962566103423978
@@ -20,6 +23,7 @@ def init(
     *,
     activation: ActivationLike | Sequence[ActivationLike] = "relu",
     dtype: jax.typing.DTypeLike = jnp.float32,
+    stack_above: int | None = None,
 ) -> Params:
     """Random weights at the scale of each layer's activation, and zero biases.
 
@@ -32,9 +36,11 @@ def init(
       sizes: (n_0, n_1, ..., n_L): features, hidden widths, classes; at least two.
       activation: a name, an `Activation`, or one of them per hidden layer.
       dtype: a floating dtype.
+      stack_above: what `stack_layers` takes for ``above``, so that a stack is drawn as
+        one; the numbers are the same. None: no stacks.
 
     Returns:
-      L layers.
+      L layers, or fewer where some are stacks.
 
     Raises:
       ValueError: for fewer than two sizes, a size below 1, an unknown activation, or
@@ -57,13 +63,22 @@ def init(
         )
     hidden = resolve_activations(activation, len(sizes) - 2)
     scales = (*(activation.scale for activation in hidden), "lecun")
+    shapes = list(itertools.pairwise(sizes))
     keys = jax.random.split(key, len(scales))
-    return tuple(
-        Layer(_weight(k, scale, shape, dtype), jnp.zeros(shape[1:], dtype))
-        for k, scale, shape in zip(
-            keys, scales, zip(sizes[:-1], sizes[1:], strict=True), strict=True
+    if stack_above is None:
+        whole = [[k] for k in range(len(shapes))]
+    else:
+        whole = blocks(shapes, hidden, stack_above)
+    layers = []
+    for block in whole:
+        k = block[0]
+        draw = functools.partial(_weight, scale=scales[k], shape=shapes[k], dtype=dtype)
+        stack = len(block) > 1
+        weight = jax.vmap(draw)(keys[k : k + len(block)]) if stack else draw(keys[k])
+        layers.append(
+            Layer(weight, jnp.zeros((*weight.shape[:-2], weight.shape[-1]), dtype))
         )
-    )
+    return tuple(layers)
 
 
 def _weight(

@@ -37,7 +37,7 @@ def stack_layers(
     Args:
       params: L layers.
       activation: h, as in `forward`: layers in a stack have one.
-      above: only more equal layers than this, 0 or more, become a stack.
+      above: only more equal layers than this, 1 or more, become a stack.
 
     Returns:
       A shorter tuple: every run of more than ``above`` hidden layers of one square
@@ -46,7 +46,7 @@ def stack_layers(
       and so do all that are in no such run.
 
     Raises:
-      ValueError, TypeError: for a number below 0, or parameters or activations that do
+      ValueError, TypeError: for a number below 1, or parameters or activations that do
         not fit.
 
     Example:
@@ -55,23 +55,41 @@ def stack_layers(
       >>> [layer.weight.shape for layer in params]
       [(8, 4), (98, 4, 4), (4, 4), (4, 3)]
     """
-    if isinstance(above, bool) or not isinstance(above, int) or above < 0:
-        raise ValueError(f"`above` must be a whole number, 0 or more, got {above!r}.")
     layers = unstack_layers(params)
     hidden = resolve_activations(activation, len(layers) - 1)
-    inner = list(zip(layers, hidden, strict=False))[1:-1]
-    blocks = list(layers[:1])
-    for (shape, _), equal in itertools.groupby(
-        inner, key=lambda pair: (pair[0].weight.shape, pair[1])
+    shapes = [layer.weight.shape for layer in layers]
+    return tuple(
+        layers[block[0]]
+        if len(block) == 1
+        else jax.tree.map(lambda *parts: jnp.stack(parts), *(layers[k] for k in block))
+        for block in blocks(shapes, hidden, above)
+    )
+
+
+def blocks(
+    shapes: Sequence[tuple[int, ...]], hidden: Sequence[Activation], above: int
+) -> list[list[int]]:
+    """Which layers, counted from 0, make each `Layer` of `stack_layers`.
+
+    Args:
+      shapes: (n_in, n_out) of L layers.
+      hidden: h of L - 1 of them.
+      above: as in `stack_layers`.
+    """
+    if isinstance(above, bool) or not isinstance(above, int) or above < 1:
+        raise ValueError(f"`above` must be a whole number, 1 or more, got {above!r}.")
+    inner, rest = range(1, len(shapes) - 2), range(max(1, len(shapes) - 2), len(shapes))
+    found = [[0]]
+    for (shape, _), alike in itertools.groupby(
+        inner, key=lambda k: (shapes[k], hidden[k])
     ):
-        run = [layer for layer, _ in equal]
-        own = 1 if is_stack(blocks[-1]) else 0  # what stands between two stacks
+        run = list(alike)
+        own = 1 if len(found[-1]) > 1 else 0  # what stands between two stacks
         if shape[0] == shape[1] and len(run) - own > above:
-            stack = jax.tree.map(lambda *parts: jnp.stack(parts), *run[own:])
-            blocks += [*run[:own], stack]
+            found += [*([k] for k in run[:own]), run[own:]]
         else:
-            blocks += run
-    return (*blocks, *layers[max(1, len(layers) - 2) :])
+            found += [[k] for k in run]
+    return [*found, *([k] for k in rest)]
 
 
 def unstack_layers(params: Params) -> Params:

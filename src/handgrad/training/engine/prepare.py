@@ -24,7 +24,7 @@ from handgrad.training.engine.numbers import off
 from handgrad.training.engine.objective import make_objective
 from handgrad.training.engine.optimizer import make_optimizer
 from handgrad.training.engine.order import Draw, steps_of
-from handgrad.training.engine.stacks import check_stacks, stacked
+from handgrad.training.engine.stacks import check_stacks
 from handgrad.training.engine.step import State, Step, Sums
 from handgrad.training.settings import Scale, Settings
 
@@ -109,8 +109,9 @@ def first_params(settings: Settings, data: Dataset, key: jax.Array) -> handgrad.
     """The network before the first step; ``key`` is the run's."""
     sizes = (data.train.x.shape[1], *settings.model.hidden, len(data.classes))
     key = jax.random.fold_in(key, Draw.PARAMS)
-    params = handgrad.init(key, sizes, activation=settings.model.activation)
-    return stacked(params, settings.model)
+    model = settings.model
+    above = model.stack_above or None
+    return handgrad.init(key, sizes, activation=model.activation, stack_above=above)
 
 
 def first_state(step: Step, params: handgrad.Params) -> State:

@@ -18,20 +18,11 @@ from handgrad.training.engine.objective import Objective
 from handgrad.training.engine.optimizer import make_optimizer
 from handgrad.training.engine.step import State, Step, Sums, take_step
 from handgrad.training.errors import TrainingError
-from handgrad.training.settings import Model, Schedule, Settings
+from handgrad.training.settings import Schedule, Settings
 
 _STEPS, _RATE, _APART = 3, 0.05, 1e-3
 """Steps of the trial, their learning rate, and how far two ends may be apart, of the
 way that was gone: rounding makes 1e-5 of it."""
-
-
-def stacked(params: handgrad.Params, model: Model) -> handgrad.Params:
-    """The parameters as they are trained."""
-    if not model.stack_above:
-        return params
-    return handgrad.stack_layers(
-        params, activation=model.activation, above=model.stack_above
-    )
 
 
 def check_stacks(settings: Settings) -> None:
@@ -45,7 +36,7 @@ def check_stacks(settings: Settings) -> None:
     layers = handgrad.init(jax.random.key(1), (3, *[4] * 6, 2), activation="tanh")
     step = _small_step(settings)
     apart = _trained(step, layers)
-    together = _trained(step, handgrad.stack_layers(layers, above=0))
+    together = _trained(step, handgrad.stack_layers(layers, above=1))
     way = max(np.max(np.abs(a - b)) for a, b in zip(apart, _flat(layers), strict=True))
     off = max(np.max(np.abs(a - b)) for a, b in zip(apart, together, strict=True))
     if not off <= _APART * way:
