@@ -313,3 +313,18 @@ def test_a_step_takes_at_most_the_temporary_memory_of_autodiff(name: str) -> Non
 
     ours = bytes_of(functools.partial(value_and_grad, activation=name))
     assert ours < bytes_of(jax.value_and_grad(plain)) + 128 * 256 * 4
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_bounded_derivatives_are_finite_wherever_d_is(name: str, dtype: str) -> None:
+    """What lets padding be looked at once: its errors are 0 times a finite number."""
+    h, limits = ACTIVATIONS[name], jnp.finfo(dtype)
+    low, high = np.log10([float(limits.tiny), float(limits.max)])
+    d = jnp.asarray([0, float(limits.max), *np.logspace(low, high - 0.1, 999)], dtype)
+    for sign in (1, -1):
+        values = jnp.asarray(sign, dtype) * d
+        assert bool(jnp.isfinite(values).all())
+        assert bool(jnp.isfinite(h.derivative(values, h.function(values))).all())
+    assert h.bounded
+    assert not Activation(jnp.sin, lambda d, a: jnp.cos(d)).bounded

@@ -322,3 +322,41 @@ def test_a_rate_may_be_any_kind_of_number(rate: Any) -> None:
         ),
         expected,
     )
+
+
+POLES = {
+    "exp": hg.Activation(jnp.exp, lambda d, a: a),
+    "log": hg.Activation(lambda d: jnp.log(jnp.abs(d)), lambda d, a: 1 / d),
+    "root": hg.Activation(lambda d: jnp.sqrt(jnp.abs(d)), lambda d, a: jnp.sign(d) / a),
+}
+
+
+@pytest.mark.parametrize("way", ["whole", "chunk", "rule", "steps", "stack"])
+@pytest.mark.parametrize("name", POLES)
+def test_padding_may_meet_the_poles_of_an_activation(name: str, way: str) -> None:
+    """h or h' of a finite d is infinite there, or not a number."""
+    sizes, given = (4, 5, 5, 5, 5, 3), {"activation": POLES[name]}
+    params = tuple(hg.Layer(w, 0 * b) for w, b in network(sizes))  # x = 0 has d = 0
+    if way == "stack":
+        params = hg.stack_layers(params, activation=POLES[name], above=1)
+    data = batch(sizes, 5)
+    weights = data.weights.at[jnp.array([1, 2, 3])].set(0)
+
+    def gradient(x: jax.Array) -> Any:
+        if way == "rule":
+            return jax.grad(hg.loss_by_hand)(
+                params, x, data.labels, weights=weights, **given
+            )
+        if way == "steps":
+            trace = hg.forward(params, x, **given)
+            errors = hg.deltas(params, trace, data.labels, weights=weights)
+            return hg.gradients(trace, errors)
+        chunk = 2 if way == "chunk" else None
+        return hg.value_and_grad(
+            params, x, data.labels, weights=weights, chunk=chunk, **given
+        )
+
+    x = data.x.at[1].set(0).at[2].set(1e4).at[3].set(jnp.nan)
+    came = gradient(x)
+    assert all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(came))
+    assert_equal(came, gradient(data.x))

@@ -9,7 +9,7 @@ makes it cheapest while it stays as accurate as `jax.grad`.
 import difflib
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import jax
@@ -29,6 +29,8 @@ class Activation:
         "lecun" 1 / n_in, "glorot" 2 / (n_in + n_out).
       second_derivative: h'', elementwise: (d, a) -> (m, n). Only Hessian-vector
         products need it; None where there is none.
+      bounded: whether h and h' are finite for every finite d. Where they may not be,
+        padding is looked at once more, on the way up and down.
 
     Example:
       >>> sine = Activation(jnp.sin, lambda d, a: jnp.cos(d), scale="lecun")
@@ -40,6 +42,7 @@ class Activation:
     derivative: Callable[[jax.Array, jax.Array], jax.Array]
     scale: Literal["he", "lecun", "glorot"] = "he"
     second_derivative: Callable[[jax.Array, jax.Array], jax.Array] | None = None
+    bounded: bool = False
 
 
 def activate(activation: Activation, pre_activation: jax.Array) -> jax.Array:
@@ -181,7 +184,7 @@ def _gelu_tanh_derivative(d: jax.Array, a: jax.Array) -> jax.Array:
     return 0.5 * (1 + t) + 0.5 * d * (1 - t * t) * inner
 
 
-ACTIVATIONS: dict[str, Activation] = {
+_ALL: dict[str, Activation] = {
     "identity": Activation(jax.nn.identity, _ones, "lecun", second.zeros),
     "sigmoid": Activation(
         jax.nn.sigmoid, _sigmoid_derivative, "glorot", second.sigmoid
@@ -210,6 +213,9 @@ ACTIVATIONS: dict[str, Activation] = {
     "gelu": Activation(_gelu, _gelu_derivative, "he", second.gelu),
     "gelu_tanh": Activation(_gelu_tanh, _gelu_tanh_derivative, "he", second.gelu_tanh),
 }
+
+ACTIVATIONS = {name: replace(h, bounded=True) for name, h in _ALL.items()}
+"""The hidden activations that have a name."""
 
 ActivationLike = str | Activation
 

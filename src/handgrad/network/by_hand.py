@@ -115,7 +115,7 @@ def _backward(
     targets, _ = check_samples(trace.logits, targets, weights)
     known, factor = sample_factors(trace, weights)
     delta = output_delta(softmax(trace.logits), targets, factor * cotangent)
-    errors = carried(params, trace, known, delta)
+    errors = carried(params, trace, known, delta, finite=True)
     by_hand = (
         contraction(zip(trace.layer_inputs, errors.layers, strict=True), trace, errors),
         input_gradient(params, trace, errors),

@@ -12,7 +12,6 @@ from jax.typing import ArrayLike
 
 from handgrad.network.activations import (
     Activation,
-    activate,
     resolve_activations,
     through_activation,
 )
@@ -23,6 +22,7 @@ from handgrad.network.checks import (
     check_targets,
     check_weights,
 )
+from handgrad.network.layers import finite_activation
 from handgrad.network.many_classes import (
     Errors,
     Rows,
@@ -110,7 +110,7 @@ def forward_below(
         trace = finite_forward(
             params[:-1], x, activation=hidden[:-1], masks=masks[:-1], weights=weights
         )
-        output = activate(hidden[-1], trace.logits)
+        output = finite_activation(hidden[-1], trace.logits, weights)
         below = Below(trace, hidden[-1], output, masks[-1])
     else:
         below = Below(None, None, silence(x, weights), masks[-1])  # mutants: the only
@@ -212,7 +212,7 @@ def _deltas_below(
     cotangent = drop(errors.inputs.astype(below.output.dtype), below.mask)
     d = below.trace.logits
     delta = through_activation(below.h, d, below.output, cotangent)
-    return carried(params[:-1], below.trace, known, delta)
+    return carried(params[:-1], below.trace, known, delta, finite=True)
 
 
 def _norms(walk: Walk, errors: Errors, trace: Trace | None, under: Deltas) -> jax.Array:

@@ -71,7 +71,16 @@ def layer_forward(
         output, (inputs, d) = jax.lax.scan(one, a, (layer, mask))
         return inputs, d, output
     d = silence(affine_forward(drop(a, mask), *layer), weights)  # D1, F1
-    return a, d, d if h is None else activate(h, d)  # F2
+    return a, d, d if h is None else finite_activation(h, d, weights)  # F2
+
+
+def finite_activation(
+    h: Activation, d: jax.Array, weights: jax.Array | None
+) -> jax.Array:
+    """F2, and 0 for what is not finite in rows of weight 0: h may have poles where its
+    derivative has."""
+    a = activate(h, d)
+    return a if h.bounded else silence(a, weights)
 
 
 def carry_back(transport: Transport, output_delta: jax.Array) -> CarryBack:

@@ -165,6 +165,7 @@ def carried(
     delta: jax.Array,
     *,
     transport: Transport = backprop,
+    finite: bool = False,
 ) -> Deltas:
     """The deltas below any delta_L.
 
@@ -173,13 +174,15 @@ def carried(
       known: of `sample_factors`.
       delta: delta_L of every sample times its factor, a cotangent of the logits,
         (m, C), or (S, m, C) for S passes, float32 or wider.
+      finite: whether the trace is, of `finite_forward`, in padding as well.
 
     Returns:
       The deltas, linear in ``delta``.
     """
     top = with_output(known, delta, trace.logits.dtype)
+    weights = doubtful(trace, top.weights) if finite else top.weights
     down = functools.partial(
-        backward, params, trace, weights=top.weights, transport=transport
+        backward, params, trace, weights=weights, transport=transport
     )
     (delta,) = top.layers
     # mutants: it is 2 or 3
@@ -194,19 +197,25 @@ def gradients_below(
     *,
     transport: Transport = backprop,
 ) -> Params:
-    """`gradients` of `carried`, each layer's as soon as its delta is there: the trace
-    holds no padding that is not finite, and no delta of a stack is kept."""
+    """`gradients` of `carried`, of a trace that is finite in padding as well: each
+    layer's as soon as its delta is there, so that no delta of a stack is kept."""
     top = with_output(known, delta, trace.logits.dtype)
     (delta,) = top.layers
     sums = backward(
         params,
         trace,
         delta,
-        weights=top.weights,
+        weights=doubtful(trace, top.weights),
         transport=transport,
         keep=the_gradient,
     )
     return as_gradient(sums, trace, top)
+
+
+def doubtful(trace: Trace, weights: jax.Array | None) -> jax.Array | None:
+    """The weights where they are needed on the way down: 0 times h' of a finite d is
+    0 in padding, but where h' has poles."""
+    return None if all(h.bounded for h in trace.hidden) else weights
 
 
 def backward(

@@ -115,10 +115,10 @@ def output_delta(
     scale = jnp.where(known, scale, jnp.nan)
     if placement(probabilities).sharding is not None:
         return compared_delta(probabilities, y, scale)
-    # One compiler moves fewer bytes where entries are compared, the others where one is
-    # set; the program holds the one for its platform alone.
+    # A CPU sets one entry of each row sooner than it compares them all; elsewhere the
+    # comparison is part of the program that makes the row, and nothing is moved twice.
     return jax.lax.platform_dependent(
-        probabilities, y, scale, tpu=compared_delta, default=set_delta
+        probabilities, y, scale, cpu=set_delta, default=compared_delta
     )
 
 
