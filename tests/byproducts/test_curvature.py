@@ -11,7 +11,7 @@ from jax.flatten_util import ravel_pytree
 
 import handgrad
 from handgrad import byproducts
-from handgrad.network.mlp import backward
+from handgrad.network.backward import backward
 
 EACH = pytest.mark.parametrize("variant", cases.VARIANTS)
 

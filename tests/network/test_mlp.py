@@ -35,7 +35,7 @@ from handgrad import (
     value_and_grad,
 )
 from handgrad.network import backprop
-from handgrad.network.mlp import backward, carried
+from handgrad.network.backward import backward, carried
 from handgrad.network.samples import (
     as_gradient,
     pairs,
@@ -110,7 +110,7 @@ def test_signatures_are_those_of_the_contract() -> None:
         "dropout_masks": "key params samples * inputs hidden",
         "stack_layers": "params * activation above",
         "unstack_layers": "params",
-        "network.mlp.backward": "params trace delta * weights transport keep",
+        "network.backward.backward": "params trace delta * weights transport keep",
     }
     for name, text in expected.items():
         positional, _, keyword = text.partition(" * ")

@@ -360,3 +360,28 @@ def test_padding_may_meet_the_poles_of_an_activation(name: str, way: str) -> Non
     came = gradient(x)
     assert all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(came))
     assert_equal(came, gradient(data.x))
+
+
+@pytest.mark.parametrize("stacked", [False, True])
+def test_padding_may_be_no_number_to_a_transport(stacked: bool) -> None:
+    """One that divides by the size of an error, which is 0 in padding."""
+
+    def unit(k: int, delta: jax.Array, weight: jax.Array, _: jax.Array) -> jax.Array:
+        del k
+        size = jnp.sqrt(jnp.sum(delta * delta, axis=1, keepdims=True))
+        return (delta / size) @ weight.T
+
+    sizes = (4, 5, 5, 5, 5, 3)
+    params = network(sizes)
+    if stacked:
+        params = hg.stack_layers(params, above=1)
+    data = batch(sizes, 5)
+    weights = data.weights.at[1].set(0)
+    grads = hg.value_and_grad(
+        params, data.x, data.labels, weights=weights, transport=unit
+    )[1]
+    rest = jnp.array([0, 2, 3, 4])
+    expected = hg.value_and_grad(
+        params, data.x[rest], data.labels[rest], weights=weights[rest], transport=unit
+    )[1]
+    assert_close(grads, expected, GRADIENT)

@@ -17,9 +17,9 @@ from jax.typing import ArrayLike
 
 from handgrad.byproducts.moments import second_moment
 from handgrad.byproducts.pairs import pairs_of_passes, unscale
+from handgrad.network.backward import carried
 from handgrad.network.checks import check_params, check_targets, check_trace
 from handgrad.network.mean import per_sample
-from handgrad.network.mlp import carried
 from handgrad.network.mlp import deltas as deltas_of
 from handgrad.network.placement import placement, whole_rows
 from handgrad.network.samples import sample_factors

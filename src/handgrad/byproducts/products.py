@@ -23,9 +23,10 @@ from handgrad.byproducts.r_operator import (
 )
 from handgrad.network.activations import Activation
 from handgrad.network.affine import affine_backward_inputs
+from handgrad.network.backward import carried
 from handgrad.network.checks import check_deltas, check_params, check_trace
 from handgrad.network.mean import per_sample, silence
-from handgrad.network.mlp import carried, gradients
+from handgrad.network.mlp import gradients
 from handgrad.network.samples import as_gradient, pairs, sample_factors, with_output
 from handgrad.network.softmax_nll import softmax
 from handgrad.network.types import Deltas, Layer, Params, Trace, drop, is_stack

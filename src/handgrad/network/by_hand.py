@@ -14,6 +14,7 @@ from jax.typing import ArrayLike
 
 from handgrad.network.activations import Activation, resolve_activations
 from handgrad.network.affine import affine_backward_inputs
+from handgrad.network.backward import carried
 from handgrad.network.checks import (
     check_inputs,
     check_masks,
@@ -24,7 +25,6 @@ from handgrad.network.checks import (
 from handgrad.network.mean import divide, silence
 from handgrad.network.mlp import (
     Activations,
-    carried,
     contraction,
     finite_forward,
     input_gradient,

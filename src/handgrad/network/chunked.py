@@ -15,6 +15,7 @@ from handgrad.network.activations import (
     resolve_activations,
     through_activation,
 )
+from handgrad.network.backward import carried
 from handgrad.network.checks import (
     check_inputs,
     check_masks,
@@ -32,7 +33,7 @@ from handgrad.network.many_classes import (
     walk_up,
 )
 from handgrad.network.mean import divide, per_sample, silence
-from handgrad.network.mlp import Activations, carried, contraction, finite_forward
+from handgrad.network.mlp import Activations, contraction, finite_forward
 from handgrad.network.numbers import check_chunk, check_number
 from handgrad.network.placement import placement
 from handgrad.network.samples import (

@@ -6,6 +6,7 @@ import jax
 from jax.typing import ArrayLike
 
 from handgrad.network.affine import backprop
+from handgrad.network.backward import gradients_below
 from handgrad.network.chunked import (
     PerSample,
     Targets,
@@ -16,7 +17,6 @@ from handgrad.network.chunked import (
 from handgrad.network.mlp import (
     Activations,
     finite_forward,
-    gradients_below,
     loss_of_logits,
     output_errors,
 )

@@ -27,6 +27,7 @@ from handgrad.scale.placement import (
 from handgrad.training.data import Dataset, Part, Scaling
 from handgrad.training.engine.objective import Objective, cast
 from handgrad.training.engine.prepare import first_params, first_state, make_step
+from handgrad.training.engine.stacks import check_stacks
 from handgrad.training.engine.step import State, Step, take_step
 from handgrad.training.settings import Settings
 
@@ -43,9 +44,11 @@ def make_job(settings: Settings, data: Dataset) -> Job:
     """The step of a run, as `handgrad.training.prepare` makes it.
 
     Raises:
-      TrainingError: for an optimiser or schedule that Optax cannot make.
+      TrainingError: for an optimiser or schedule that Optax cannot make, or one that
+        does not fit stacks.
     """
     step = make_step(settings, data)
+    check_stacks(settings)
 
     def begin(key: jax.Array) -> State:
         return first_state(step, first_params(settings, data, key))
