@@ -317,7 +317,7 @@ def test_a_step_takes_at_most_the_temporary_memory_of_autodiff(name: str) -> Non
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
 @pytest.mark.parametrize("name", ACTIVATIONS)
-def test_bounded_derivatives_are_finite_wherever_d_is(name: str, dtype: str) -> None:
+def test_activations_that_are_finite_wherever_d_is(name: str, dtype: str) -> None:
     """What lets padding be looked at once: its errors are 0 times a finite number."""
     h, limits = ACTIVATIONS[name], jnp.finfo(dtype)
     low, high = np.log10([float(limits.tiny), float(limits.max)])
@@ -325,6 +325,14 @@ def test_bounded_derivatives_are_finite_wherever_d_is(name: str, dtype: str) -> 
     for sign in (1, -1):
         values = jnp.asarray(sign, dtype) * d
         assert bool(jnp.isfinite(values).all())
-        assert bool(jnp.isfinite(h.derivative(values, h.function(values))).all())
-    assert h.bounded
-    assert not Activation(jnp.sin, lambda d, a: jnp.cos(d)).bounded
+        a = h.function(values)
+        assert bool(jnp.isfinite(h.derivative(values, a)).all())
+        assert bool(jnp.isfinite(a).all()) or not h.finite
+    assert h.finite == (name != "selu")
+
+
+def test_another_function_is_not_known_to_be_finite() -> None:
+    assert not Activation(jnp.sin, lambda d, a: jnp.cos(d)).finite
+    changed = dataclasses.replace(ACTIVATIONS["relu"], function=jnp.sqrt)
+    assert not changed.finite
+    assert dataclasses.replace(ACTIVATIONS["relu"], scale="lecun").finite

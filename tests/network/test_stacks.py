@@ -24,7 +24,7 @@ from jax.sharding import PartitionSpec as P
 from meshes import four_devices
 
 import handgrad as hg
-from handgrad import Layer, stack_layers, unstack_layers
+from handgrad import Layer, byproducts, stack_layers, unstack_layers
 
 SIZES = (4, *[5] * 6, 3)
 SAMPLES = 7
@@ -86,10 +86,50 @@ def test_stacks_are_drawn_as_their_layers(activation: Any, dtype: str) -> None:
     assert_equal(stacked, stack_layers(layers, activation=activation, above=1))
 
 
-@pytest.mark.parametrize("above", [0, -1, 1.0, True, None])
+@pytest.mark.parametrize("impl", ["rbg", "unsafe_rbg"])
+def test_keys_of_any_kind_draw_a_stack_as_its_layers(impl: str) -> None:
+    key = jax.random.key(3, impl=impl)
+    layers, stacked = (hg.init(key, SIZES, stack_above=n) for n in (None, 1))
+    assert_equal(unstack_layers(stacked), layers)
+    apart, together = (
+        hg.dropout_masks(key, params, SAMPLES, hidden=0.5)
+        for params in (layers, stacked)
+    )
+    stack = together[1]
+    assert stack is not None
+    assert_equal(list(stack), list(apart[1:5]))
+
+
+@pytest.mark.parametrize("above", [0, -1, 1.0, True])
 def test_above_is_a_whole_number(above: Any) -> None:
     with pytest.raises(ValueError, match="^`above` must be a whole number, 1 or more"):
         stack_layers(network(SIZES), above=above)
+    with pytest.raises(ValueError, match="^`stack_above` must be a whole number, 1 or"):
+        hg.init(jax.random.key(0), SIZES, stack_above=above)
+    wide = stack_layers(network(SIZES), above=np.int64(2))
+    assert shapes(wide) == [(4, 5), (4, 5, 5), (5, 5), (5, 3)]
+
+
+def test_stacks_of_other_libraries() -> None:
+    """`transposed` is about the last two axes, where K is n as well."""
+    sizes = (4, *[4] * 6, 3)
+    stacked = stack_layers(network(sizes), above=1)
+    assert stacked[1].weight.shape == (4, 4, 4)
+    theirs = [(weight.mT, bias) for weight, bias in stacked]
+    assert_equal(hg.as_params(theirs, transposed=True), stacked)
+    without = hg.as_params([(weight, None) for weight, _ in stacked])
+    assert_equal(without, tuple(Layer(w, 0 * b) for w, b in stacked))
+
+
+def test_a_stack_of_one_layer() -> None:
+    sizes = (4, 5, 5, 5, 3)
+    params, data = network(sizes), batch(sizes, SAMPLES)
+    one = jax.tree.map(lambda leaf: leaf[None], params[1])
+    stacked = (params[0], one, *params[2:])
+    run = functools.partial(hg.value_and_grad, activation="tanh", weights=data.weights)
+    (came, grads), expected = (run(p, data.x, data.labels) for p in (stacked, params))
+    assert_close((came, unstack_layers(grads)), expected, GRADIENT)
+    assert grads[1].weight.shape == (1, 5, 5)
 
 
 def arguments(dropout: bool, weighted: bool, stacked: hg.Params) -> dict[str, Any]:
@@ -229,9 +269,10 @@ def test_a_stack_is_differentiated_again_and_mapped() -> None:
 
 
 @pytest.mark.parametrize("kind", [AxisType.Auto, AxisType.Explicit])
-@pytest.mark.parametrize("units", [None, "model"])
-def test_a_stack_on_a_mesh(kind: AxisType, units: str | None) -> None:
-    """Samples along one axis, and the units of every layer along the other or whole."""
+@pytest.mark.parametrize("spec", [(None, None), (None, "model"), ("model", None)])
+def test_a_stack_on_a_mesh(kind: AxisType, spec: tuple[Any, Any]) -> None:
+    """Samples along one axis; along the other the columns of every weight, its rows, or
+    nothing."""
     sizes = (4, *[6] * 6, 3)
     params, data = network(sizes), batch(sizes, 8)
     mesh = jax.make_mesh(
@@ -244,11 +285,16 @@ def test_a_stack_on_a_mesh(kind: AxisType, units: str | None) -> None:
 
     laid = [Layer(*map(put, layer)) for layer in stacked]
     weight, bias = stacked[1]
-    laid[1] = Layer(put(weight, None, None, units), put(bias, None, units))
+    laid[1] = Layer(put(weight, None, *spec), put(bias, None, spec[1]))
 
     @compiled
     def run(params: Any, x: Any, y: Any) -> Any:
-        return hg.value_and_grad(params, x, y, activation="tanh")
+        found = hg.value_and_grad(params, x, y, activation="tanh")
+        trace = hg.forward(params, x, activation="tanh")
+        errors = hg.deltas(params, trace, y)
+        along = {"params": params, "vector": params}
+        what = {"ggn_vector_product": along, "hessian_vector_product": along}
+        return found, byproducts.collect(trace, errors, what)
 
     expected = run(tuple(stacked), data.x, data.labels)
     with jax.set_mesh(mesh):

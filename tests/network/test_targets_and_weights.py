@@ -362,6 +362,43 @@ def test_padding_may_meet_the_poles_of_an_activation(name: str, way: str) -> Non
     assert_equal(came, gradient(data.x))
 
 
+@pytest.mark.parametrize("chunk", [None, 2])
+@pytest.mark.parametrize(
+    ("dtype", "activation", "value", "dropped"),
+    [
+        ("float32", "relu", 2e38, True),
+        ("float16", "selu", 64_000.0, False),
+        ("float16", "relu", 60_000.0, True),
+    ],
+)
+def test_padding_may_overflow_on_its_way(
+    dtype: str, activation: str, value: float, dropped: bool, chunk: int | None
+) -> None:
+    """In a mask of 2, or in an activation that grows, from a number that is finite."""
+    sizes, samples = (3, 3, 3), 4
+    params = tuple(
+        hg.Layer(jnp.eye(3, dtype=dtype), jnp.zeros(3, dtype)) for _ in sizes[1:]
+    )
+    data = batch(sizes, samples, dtype=dtype)
+    weights = data.weights.at[1].set(0)
+    masks = tuple(jnp.full((samples, 3), 2, dtype) for _ in params) if dropped else None
+
+    def gradient(x: jax.Array) -> Any:
+        return hg.value_and_grad(
+            params,
+            x,
+            data.labels,
+            weights=weights,
+            masks=masks,
+            activation=activation,
+            chunk=chunk,
+        )
+
+    came = gradient(data.x.at[1].set(value))
+    assert all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(came))
+    assert_equal(came, gradient(data.x))
+
+
 @pytest.mark.parametrize("stacked", [False, True])
 def test_padding_may_be_no_number_to_a_transport(stacked: bool) -> None:
     """One that divides by the size of an error, which is 0 in padding."""

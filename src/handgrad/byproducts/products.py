@@ -25,6 +25,7 @@ from handgrad.network.activations import Activation
 from handgrad.network.affine import affine_backward_inputs
 from handgrad.network.backward import carried
 from handgrad.network.checks import check_deltas, check_params, check_trace
+from handgrad.network.layers import through_stack
 from handgrad.network.mean import per_sample, silence
 from handgrad.network.mlp import gradients
 from handgrad.network.samples import as_gradient, pairs, sample_factors, with_output
@@ -119,7 +120,7 @@ def _r_forward(params: Params, trace: Trace, vector: Params) -> RForward:
     for (h, d, a), own in known:
         up = functools.partial(_r_up, h)
         if is_stack(own[0]):
-            r_a, of_stack = jax.lax.scan(up, r_a, (d, a, *own))
+            r_a, of_stack = through_stack(up, r_a, (d, a, *own))
             found.append(of_stack)
         else:
             r_a, of_layer = up(r_a, (d, a, *own))
@@ -152,7 +153,7 @@ def _r_backward(
         down = functools.partial(_r_down, layer.h, deltas.weights)
         if is_stack(own[0]):
             parts = (layer.d, layer.a, r_d, *own)
-            below, r_delta = jax.lax.scan(down, below, parts, reverse=True)
+            below, r_delta = through_stack(down, below, parts, reverse=True)
         else:
             below, r_delta = down(below, (layer.d, layer.a, r_d, *own))
         from_the_top.append(r_delta)

@@ -9,7 +9,7 @@ makes it cheapest while it stays as accurate as `jax.grad`.
 import difflib
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import jax
@@ -29,8 +29,6 @@ class Activation:
         "lecun" 1 / n_in, "glorot" 2 / (n_in + n_out).
       second_derivative: h'', elementwise: (d, a) -> (m, n). Only Hessian-vector
         products need it; None where there is none.
-      bounded: whether h and h' are finite for every finite d. Where they may not be,
-        padding is looked at once more, on the way up and down.
 
     Example:
       >>> sine = Activation(jnp.sin, lambda d, a: jnp.cos(d), scale="lecun")
@@ -42,7 +40,12 @@ class Activation:
     derivative: Callable[[jax.Array, jax.Array], jax.Array]
     scale: Literal["he", "lecun", "glorot"] = "he"
     second_derivative: Callable[[jax.Array, jax.Array], jax.Array] | None = None
-    bounded: bool = False
+
+    @property
+    def finite(self) -> bool:
+        """Whether h and h' are known to be finite for every finite d: then what is
+        finite in padding stays so. selu, which grows, may overflow."""
+        return (self.function, self.derivative) in _FINITE
 
 
 def activate(activation: Activation, pre_activation: jax.Array) -> jax.Array:
@@ -184,7 +187,7 @@ def _gelu_tanh_derivative(d: jax.Array, a: jax.Array) -> jax.Array:
     return 0.5 * (1 + t) + 0.5 * d * (1 - t * t) * inner
 
 
-_ALL: dict[str, Activation] = {
+ACTIVATIONS: dict[str, Activation] = {
     "identity": Activation(jax.nn.identity, _ones, "lecun", second.zeros),
     "sigmoid": Activation(
         jax.nn.sigmoid, _sigmoid_derivative, "glorot", second.sigmoid
@@ -214,8 +217,9 @@ _ALL: dict[str, Activation] = {
     "gelu_tanh": Activation(_gelu_tanh, _gelu_tanh_derivative, "he", second.gelu_tanh),
 }
 
-ACTIVATIONS = {name: replace(h, bounded=True) for name, h in _ALL.items()}
-"""The hidden activations that have a name."""
+_FINITE = {
+    (h.function, h.derivative) for name, h in ACTIVATIONS.items() if name != "selu"
+}
 
 ActivationLike = str | Activation
 

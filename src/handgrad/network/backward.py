@@ -40,7 +40,7 @@ def carried(
       known: of `sample_factors`.
       delta: delta_L of every sample times its factor, a cotangent of the logits,
         (m, C), or (S, m, C) for S passes, float32 or wider.
-      finite: whether the trace is, of `finite_forward`, in padding as well.
+      finite: whether the trace is of `finite_forward`, and finite in padding.
 
     Returns:
       The deltas, linear in ``delta``.
@@ -82,8 +82,8 @@ def doubtful(
     trace: Trace, weights: jax.Array | None, transport: Transport
 ) -> jax.Array | None:
     """The weights where they are needed on the way down: in padding the error is 0, and
-    B6 and B7 leave it 0, but for an h' with poles or another transport."""
-    exact = transport is backprop and all(h.bounded for h in trace.hidden)
+    B6 and B7 leave it 0, but for an h' that may have poles, or another transport."""
+    exact = transport is backprop and all(h.finite for h in trace.hidden)
     return None if exact else weights
 
 

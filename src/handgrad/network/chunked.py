@@ -115,7 +115,7 @@ def forward_below(
         below = Below(trace, hidden[-1], output, masks[-1])
     else:
         below = Below(None, None, silence(x, weights), masks[-1])  # mutants: the only
-    inputs = drop(below.output, below.mask)
+    inputs = silence(drop(below.output, below.mask), weights)
     return InChunks(params, below, Walk(inputs, layer, targets, weights, chunk))
 
 

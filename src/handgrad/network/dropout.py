@@ -78,7 +78,8 @@ def dropout_masks(
         if all(_is_zero(rate) for _, rate in named[own]):
             masks.append(None)
         elif is_stack(layer):
-            masks.append(jax.vmap(mask)(keys[own], jnp.stack(keep)))
+            each = keys[own], jnp.stack(keep)  # not vmap: see `init`
+            masks.append(jax.lax.map(lambda one, mask=mask: mask(*one), each))
         else:
             masks.append(mask(keys[own][0], *keep))
     return tuple(masks)

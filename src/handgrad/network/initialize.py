@@ -43,8 +43,8 @@ def init(
       L layers, or fewer where some are stacks.
 
     Raises:
-      ValueError: for fewer than two sizes, a size below 1, an unknown activation, or
-        float64 while x64 is off.
+      ValueError: for fewer than two sizes, a size below 1, an unknown activation,
+        float64 while x64 is off, or a ``stack_above`` below 1.
       TypeError: for a dtype that is not floating.
 
     Source: He et al. 2015 (he); LeCun et al. 1998 (lecun); Glorot and Bengio 2010.
@@ -68,17 +68,22 @@ def init(
     if stack_above is None:
         whole = [[k] for k in range(len(shapes))]
     else:
-        whole = blocks(shapes, hidden, stack_above)
+        whole = blocks(shapes, hidden, stack_above, "stack_above")
     layers = []
     for block in whole:
         k = block[0]
         draw = functools.partial(_weight, scale=scales[k], shape=shapes[k], dtype=dtype)
         stack = len(block) > 1
-        weight = jax.vmap(draw)(keys[k : k + len(block)]) if stack else draw(keys[k])
-        layers.append(
-            Layer(weight, jnp.zeros((*weight.shape[:-2], weight.shape[-1]), dtype))
-        )
+        # Not vmap, which draws other numbers where a key is not a threefry key.
+        own = keys[k : k + len(block)]
+        weight = jax.lax.map(draw, own) if stack else draw(keys[k])
+        layers.append(Layer(weight, jnp.zeros(_units(weight), dtype)))
     return tuple(layers)
+
+
+def _units(weight: jax.Array) -> tuple[int, ...]:
+    """The shape of its bias: (n_out,), or (K, n) of a stack."""
+    return weight.shape[:-2] + weight.shape[-1:]
 
 
 def _weight(
@@ -121,9 +126,10 @@ def as_params(layers: Iterable[Sequence[Any]], *, transposed: bool = False) -> P
     params = []
     for weight, bias in layers:
         weight = jnp.asarray(weight)
-        weight = weight.T if transposed else weight
+        if transposed and weight.ndim > 1:
+            weight = weight.mT
         if bias is None:
-            bias = jnp.zeros(weight.shape[1:], weight.dtype)
+            bias = jnp.zeros(_units(weight), weight.dtype)
         params.append(Layer(weight, jnp.asarray(bias)))
     check_params(tuple(params))
     if params[-1].bias.shape == (1,):  # mutants: layers without units are refused

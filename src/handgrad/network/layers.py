@@ -26,7 +26,7 @@ Place = jax.sharding.NamedSharding | None
 """How W_k lies, on a mesh with Explicit axes."""
 
 Keep = Callable[[jax.Array, jax.Array | None, jax.Array, Place], Kept]
-"""What is kept of a layer, from a_{k-1}, its mask, and delta_k."""
+"""What is kept of a layer, from a_{k-1}, its mask, delta_k, and how W_k lies."""
 
 
 class CarryBack(Protocol):
@@ -40,6 +40,35 @@ class CarryBack(Protocol):
         a: jax.Array,
         mask: jax.Array | None,
     ) -> jax.Array: ...
+
+
+def through_stack(
+    one: Callable[[Any, Any], tuple[Any, Any]],
+    state: Any,
+    parts: Any,
+    *,
+    reverse: bool = False,
+) -> tuple[Any, Any]:
+    """`jax.lax.scan` over the layers of a stack.
+
+    Args:
+      one: (state, the layer's parts) -> the state after it, and what is kept of it.
+      state: before the first layer, or in ``reverse`` before the last. On a mesh with
+        Explicit axes it lies alike after every layer.
+      parts: of all layers, along a leading axis.
+      reverse: whether from the last layer down.
+
+    Returns:
+      The state after all, and what is kept, along a leading axis.
+    """
+
+    def step(before: Any, own: Any) -> tuple[Any, Any]:
+        after, kept = one(before, own)
+        return jax.tree.map(
+            lambda new, old: place_like(new, placement(old)), after, before
+        ), kept
+
+    return jax.lax.scan(step, state, parts, reverse=reverse)
 
 
 def layer_forward(
@@ -66,10 +95,12 @@ def layer_forward(
 
         def one(a: jax.Array, own: tuple[Layer, jax.Array | None]) -> Any:
             inputs, d, output = layer_forward(*own, h, a, weights)
-            return place_like(output, placement(inputs)), (inputs, d)
+            return output, (inputs, d)
 
-        output, (inputs, d) = jax.lax.scan(one, a, (layer, mask))
+        output, (inputs, d) = through_stack(one, a, (layer, mask))
         return inputs, d, output
+    if mask is not None:  # which may be 2, and a the largest number there is
+        a = silence(a, weights, drop(a, mask))
     d = silence(affine_forward(drop(a, mask), *layer), weights)  # D1, F1
     return a, d, d if h is None else finite_activation(h, d, weights)  # F2
 
@@ -77,10 +108,10 @@ def layer_forward(
 def finite_activation(
     h: Activation, d: jax.Array, weights: jax.Array | None
 ) -> jax.Array:
-    """F2, and 0 for what is not finite in rows of weight 0: h may have poles where its
-    derivative has."""
+    """F2, and 0 for what is not finite in rows of weight 0, where h of a finite d may
+    not be."""
     a = activate(h, d)
-    return a if h.bounded else silence(a, weights)
+    return a if h.finite else silence(a, weights)
 
 
 def carry_back(transport: Transport, output_delta: jax.Array) -> CarryBack:
@@ -144,23 +175,24 @@ def stack_backward(
       weights: w, (m,), or None.
       keep: what is kept of each layer.
       place: how the weight of each lies.
-      looped: whether one program does for all layers; not where ``carry`` must know k.
+      looped: whether one program does for all layers, to which k is that of the first;
+        not where ``carry`` must know k.
 
     Returns:
       What is kept, along a leading axis, and dl/da at its input, (m, n).
     """
 
     def one(state: Any, own: Any, k: int = hidden.k) -> Any:
-        cotangent, a = state
+        above, a = state
         weight, mask, inputs, d = own
-        delta = layer_backward(hidden._replace(d=d), a, cotangent, weights)  # B7
+        delta = layer_backward(hidden._replace(d=d), a, above, weights)  # B7
         below = carry(k - 1, delta, weight, inputs, mask)  # B6, D2
         return (below, inputs), keep(inputs, mask, delta, place)
 
     state = cotangent, hidden.output
     parts = layer.weight, hidden.mask, hidden.inputs, hidden.d
     if looped:
-        (below, _), kept = jax.lax.scan(one, state, parts, reverse=True)
+        (below, _), kept = through_stack(one, state, parts, reverse=True)
         return kept, below
     from_the_top = []
     for j in reversed(range(layers_in(layer))):

@@ -35,7 +35,9 @@ def per_sample(scale: jax.Array, values: jax.Array) -> jax.Array:
     return jnp.expand_dims(scale, (*range(values.ndim - 2), values.ndim - 1))
 
 
-def silence(values: jax.Array, weights: jax.Array | None) -> jax.Array:
+def silence(
+    values: jax.Array, weights: jax.Array | None, judged: jax.Array | None = None
+) -> jax.Array:
     """0 in the place of NaN and infinities of samples whose weight is 0.
 
     Padding may hold anything, and 0 times infinity is not 0. What is finite stays, so
@@ -44,11 +46,13 @@ def silence(values: jax.Array, weights: jax.Array | None) -> jax.Array:
     Args:
       values: (m,) or (..., m, n).
       weights: w, (m,), or None for all 1.
+      judged: what must be finite, of the shape of the values; None for these.
     """
     if weights is None:
         return values
     padding = per_sample(~weights.astype(bool), values)
-    return jnp.where(padding & ~jnp.isfinite(values), jnp.zeros_like(values), values)
+    wrong = padding & ~jnp.isfinite(values if judged is None else judged)
+    return jnp.where(wrong, jnp.zeros_like(values), values)
 
 
 def loss_scale(scale: jax.Array, dtype: jnp.dtype) -> jax.Array | None:

@@ -3,10 +3,16 @@
 A `Layer` of weight (K, n, n) and bias (K, n) is a stack: K layers, each of which feeds
 the next. A program holds one of them, and `jax.lax.scan` runs it K times, so that a
 network compiles in the same time however deep it is; numbers are the same to rounding.
-Everything takes stacks where it takes layers, and gives the gradient in stacks too.
+Everything takes stacks where it takes layers, and gives the gradient in stacks too. A
+`Transport` but the exact one must know which layer it is at, and is asked layer by
+layer, so that its program grows with the depth.
 Layers that are kept apart are never stacked on the way: to put arrays together and to
 take their gradients apart again costs more time, in the compiler and in every step,
 than the loop saves.
+
+To others a stack is one array: an optimiser that looks at arrays as a whole (lamb,
+muon, adafactor, a mask by the number of axes) trains it in another way than its layers,
+and noise that is drawn array by array is another.
 
 A stack stands between layers of their own: x and the logits are no part of any.
 """
@@ -16,6 +22,7 @@ from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from handgrad.network.activations import (
     Activation,
@@ -67,7 +74,10 @@ def stack_layers(
 
 
 def blocks(
-    shapes: Sequence[tuple[int, ...]], hidden: Sequence[Activation], above: int
+    shapes: Sequence[tuple[int, ...]],
+    hidden: Sequence[Activation],
+    above: int,
+    name: str = "above",
 ) -> list[list[int]]:
     """Which layers, counted from 0, make each `Layer` of `stack_layers`.
 
@@ -75,9 +85,11 @@ def blocks(
       shapes: (n_in, n_out) of L layers.
       hidden: h of L - 1 of them.
       above: as in `stack_layers`.
+      name: of that argument, for the message.
     """
-    if isinstance(above, bool) or not isinstance(above, int) or above < 1:
-        raise ValueError(f"`above` must be a whole number, 1 or more, got {above!r}.")
+    whole = isinstance(above, int | np.integer) and not isinstance(above, bool)
+    if not whole or above < 1:
+        raise ValueError(f"`{name}` must be a whole number, 1 or more, got {above!r}.")
     inner, rest = range(1, len(shapes) - 2), range(max(1, len(shapes) - 2), len(shapes))
     found = [[0]]
     for (shape, _), alike in itertools.groupby(
@@ -105,13 +117,18 @@ def unstack_layers(params: Params) -> Params:
       ValueError, TypeError: for shapes or dtypes that do not fit.
     """
     check_params(params)
-    apart: list[Layer] = []
+    return apart(params)
+
+
+def apart(params: Params) -> Params:
+    """`unstack_layers` of what is known to be parameters, or like them."""
+    layers: list[Layer] = []
     for layer in params:
         if is_stack(layer):
-            apart += [Layer(*parts) for parts in zip(*layer, strict=True)]
+            layers += [Layer(*parts) for parts in zip(*layer, strict=True)]
         else:
-            apart.append(layer)
-    return tuple(apart)
+            layers.append(layer)
+    return tuple(layers)
 
 
 def hidden_activations(

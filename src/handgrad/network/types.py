@@ -18,7 +18,8 @@ from handgrad.network.mean import sample_scale
 from handgrad.network.placement import Placement
 
 Masks = tuple[jax.Array | None, ...]
-"""One dropout mask (m, n_{k-1}) per layer input a_{k-1}; None where nothing drops."""
+"""One dropout mask (m, n_{k-1}) per layer input a_{k-1}, and (K, m, n) per stack; None
+where nothing drops."""
 
 Transport = Callable[[int, jax.Array, jax.Array, jax.Array], jax.Array]
 """How the error reaches a_k: (k, delta_{k+1}, W_{k+1}, delta_L) -> (m, n_k), as B6."""
@@ -47,7 +48,7 @@ class Smoothed(NamedTuple):
 
 
 Placements = tuple[tuple[Placement, Placement], ...]
-"""Where W_k and b_k lie, for every layer."""
+"""Where W_k and b_k lie, for every layer or stack."""
 
 Params = tuple[Layer, ...]
 """(layer 1, ..., layer L); equal ones may be one stack. Gradients have this structure,
@@ -103,7 +104,8 @@ class Trace:
     activations: tuple[jax.Array, ...]  # a_0 = x, a_1 ... a_{L-1}, each (m, n_k)
     pre_activations: tuple[jax.Array, ...]  # d_1 ... d_L, each (m, n_k)
     masks: Masks  # one per layer input a_0 ... a_{L-1}
-    hidden: tuple[Activation, ...] = field(metadata={"static": True})  # L - 1 of them
+    # h of every entry but the last:
+    hidden: tuple[Activation, ...] = field(metadata={"static": True})
     placements: Placements = field(metadata={"static": True})  # of W_k and b_k
 
     @property
@@ -145,7 +147,7 @@ class Deltas:
     product, and its layers are larger by the power of two ``loss_scale``.
     """
 
-    layers: tuple[jax.Array, ...]  # loss_scale s_i dl_i/dd_k, each (m, n_k)
+    layers: tuple[jax.Array, ...]  # loss_scale s_i dl_i/dd_k, (m, n_k) or (K, m, n)
     weights: jax.Array | None  # w, (m,); None for all 1
     total: jax.Array  # sum_i w_i, or m: scalar, float32 or wider
     row_sums: jax.Array | None = None  # t_i = sum_c q_ic, (m,); None for labels: all 1

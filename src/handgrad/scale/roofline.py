@@ -41,7 +41,8 @@ def times(figures: Figures, chip: Chip) -> Times:
       chip: of an accelerator; its figures are its maker's.
 
     Returns:
-      Every unit and every link busy all the time. Only the memory may be faster than
+      Every unit and every link busy all the time; of a program without loops, for the
+      compiler counts the body of one once. Only the memory may be faster than
       this: what a fusion leaves in a cache for the next one counts as accessed too.
     """
     return Times(

@@ -48,14 +48,15 @@ def make_job(settings: Settings, data: Dataset) -> Job:
         does not fit stacks.
     """
     step = make_step(settings, data)
-    check_stacks(settings)
 
     def begin(key: jax.Array) -> State:
         return first_state(step, first_params(settings, data, key))
 
     x = data.train.x
     sample = jax.ShapeDtypeStruct(x.shape[1:], x.dtype)
-    return Job(step, jax.eval_shape(begin, jax.random.key(0)), sample)
+    state = jax.eval_shape(begin, jax.random.key(0))
+    check_stacks(settings, state.params)
+    return Job(step, state, sample)
 
 
 def stand_in(settings: Settings, inputs: int, classes: int) -> Dataset:

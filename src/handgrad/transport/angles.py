@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from handgrad.network.stacks import unstack_layers
+from handgrad.network.stacks import apart
 from handgrad.network.types import Layer, Params, accumulation_dtype
 
 
@@ -30,7 +30,7 @@ def angles(gradients: Params, exact: Params) -> jax.Array:
             f"{jax.tree.map(jnp.shape, exact)}, "
             f"got {jax.tree.map(jnp.shape, gradients)}."
         )
-    each = zip(unstack_layers(gradients), unstack_layers(exact), strict=True)
+    each = zip(apart(gradients), apart(exact), strict=True)
     return jnp.stack([_angle(*pair) for pair in each])
 
 

@@ -8,7 +8,7 @@ import jax
 
 from handgrad.network.affine import affine_backward_inputs
 from handgrad.network.checks import check_params
-from handgrad.network.stacks import unstack_layers
+from handgrad.network.stacks import apart
 from handgrad.network.types import Params, Transport
 
 Feedback = tuple[jax.Array, ...]
@@ -28,7 +28,7 @@ def init_feedback(key: jax.Array, params: Params) -> Feedback:
       One matrix per hidden layer.
     """
     check_params(params)
-    layers = jax.eval_shape(unstack_layers, params)
+    layers = jax.eval_shape(apart, params)
     return _draw(key, params, [layer.weight.shape for layer in layers[1:]])
 
 
@@ -43,7 +43,7 @@ def init_direct_feedback(key: jax.Array, params: Params) -> Feedback:
       One matrix per hidden layer.
     """
     check_params(params)
-    layers = jax.eval_shape(unstack_layers, params)
+    layers = jax.eval_shape(apart, params)
     classes = params[-1].bias.shape[0]
     return _draw(key, params, [(w.shape[0], classes) for w, _ in layers[1:]])
 
@@ -112,7 +112,7 @@ def kolen_pollack_gradients(gradients: Params) -> Feedback:
 
     Source: Akrout et al. 2019, "Deep learning without weight transport".
     """
-    return tuple(layer.weight for layer in unstack_layers(gradients)[1:])
+    return tuple(layer.weight for layer in apart(gradients)[1:])
 
 
 def matrix_of(

@@ -25,6 +25,9 @@ from handgrad.training.engine.stacks import check_stacks
 from handgrad.training.engine.sweep.plan import plan_sweep
 from handgrad.training.settings import Model, Optimizer, Sweep
 
+WITHOUT_SCALES = {"multiply_by_parameter_scale": False, "clipping_threshold": 1e9}
+"""Of adafactor: it factors what is large, and looks at nothing else as a whole."""
+
 
 @pytest.fixture
 def stacked(settings: Settings) -> Settings:
@@ -73,9 +76,22 @@ def test_the_curve_is_that_of_layers_kept_apart(
         assert getattr(record, name) == pytest.approx(getattr(other, name), rel=1e-4)
 
 
-def test_the_check_compares_every_layer(stacked: Settings, data: Dataset) -> None:
+def test_the_check_compares_every_layer(
+    stacked: Settings, data: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An error in one layer of the stack is an error."""
     run = prepare(stacked, data)
     assert "[1].weight" in check_first_gradient(run, start(run), data.train)
+    right = handgrad.value_and_grad
+
+    def wrong(*arguments: Any, **options: Any) -> Any:
+        value, grads = right(*arguments, **options)
+        weight = grads[1].weight.at[2].multiply(1.01)
+        return value, (grads[0], grads[1]._replace(weight=weight), *grads[2:])
+
+    monkeypatch.setattr(handgrad, "value_and_grad", wrong)
+    with pytest.raises(TrainingError, match=r"must equal jax.grad"):
+        check_first_gradient(run, start(run), data.train)
 
 
 def test_a_run_goes_on_with_its_stack_and_saves_layers(tmp_path: Path) -> None:
@@ -99,32 +115,28 @@ def test_a_run_goes_on_with_its_stack_and_saves_layers(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "fits"),
+    ("name", "arguments", "fits"),
     [
-        ("adamw", True),
-        ("sgd", True),
-        ("lion", True),
-        ("lbfgs", True),
-        ("schedule_free_adamw", True),
-        ("lamb", False),
-        ("lars", False),
-        ("adafactor", False),
-        ("muon", False),
-        ("noisy_sgd", False),
+        *((name, {}, True) for name in ("adamw", "sgd", "lion", "rprop", "lbfgs")),
+        ("schedule_free_adamw", {}, True),
+        *((name, {}, False) for name in ("lamb", "lars", "adafactor", "muon")),
+        *((name, {}, False) for name in ("noisy_sgd", "sophia")),
+        ("adafactor", WITHOUT_SCALES, False),
     ],
 )
 def test_an_optimiser_that_sees_arrays_as_a_whole_is_refused(
-    stacked: Settings, name: str, fits: bool
+    stacked: Settings, name: str, arguments: dict[str, Any], fits: bool
 ) -> None:
-    settings = replace(stacked, optimizer=Optimizer(name))
+    settings = replace(stacked, optimizer=Optimizer(name, arguments=arguments))
+    layers = handgrad.init(jax.random.key(0), (5, *[200] * 6, 3))
     if fits:
-        check_stacks(settings)
+        check_stacks(settings, handgrad.stack_layers(layers, above=1))
     else:
         with pytest.raises(
             TrainingError, match=f"`model.stack_above` must be 0 with {name}"
         ):
-            check_stacks(settings)
-    check_stacks(apart(settings))
+            check_stacks(settings, handgrad.stack_layers(layers, above=1))
+    check_stacks(settings, layers)
 
 
 def test_a_run_asks_whether_its_optimiser_fits(

@@ -13,6 +13,7 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+import handgrad
 from handgrad.scale.placement import (
     DATA,
     MODEL,
@@ -74,10 +75,11 @@ def make_layout(scale: Scale, state: Callable[[], Any], batch_size: int) -> Layo
     params = shapes.params
     specs = parameter_specs(params, scale.model)
     if scale.model > 1 and not any(MODEL in layer.bias for layer in specs):
-        widths = [layer.bias.shape[-1] for layer in params[:-1]]
+        hidden = jax.eval_shape(handgrad.unstack_layers, params)[:-1]
+        widths = [layer.bias.shape[0] for layer in hidden]
         raise TrainingError(
             f"`scale.model` must divide the units of a hidden layer, got {scale.model} "
-            f"where model.hidden is {widths}."
+            f"where model.hidden is {widths}; layers in a stack stay whole."
         )
     lies = specs_like(shapes, params, specs)
     grads = specs

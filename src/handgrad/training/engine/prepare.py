@@ -61,13 +61,13 @@ def prepare(settings: Settings, data: Dataset) -> Run:
         that cannot share the work.
     """
     samples, step = len(data.train.y), make_step(settings, data)
-    check_stacks(settings)
     batch_size = min(settings.training.batch_size, samples)
 
     def begin(key: jax.Array) -> State:
         return first_state(step, first_params(settings, data, key))
 
     key = jax.random.key(settings.seed)
+    check_stacks(settings, jax.eval_shape(partial(first_params, settings, data), key))
     layout = _layout(settings.scale, partial(jax.eval_shape, begin, key), batch_size)
     if data.streamed or many():
         train = _blocks(data, key, settings.seed, batch_size, layout)
