@@ -335,7 +335,8 @@ POLES = {
 @pytest.mark.parametrize("name", POLES)
 def test_padding_may_meet_the_poles_of_an_activation(name: str, way: str) -> None:
     """h or h' of a finite d is infinite there, or not a number."""
-    sizes, given = (4, 5, 5, 5, 5, 3), {"activation": POLES[name]}
+    sizes = (4, 5, 5, 5, 5, 3)
+    given: dict[str, Any] = {"activation": POLES[name]}
     params = tuple(hg.Layer(w, 0 * b) for w, b in network(sizes))  # x = 0 has d = 0
     if way == "stack":
         params = hg.stack_layers(params, activation=POLES[name], above=1)
