@@ -106,7 +106,8 @@ def test_above_is_a_whole_number(above: Any) -> None:
         stack_layers(network(SIZES), above=above)
     with pytest.raises(ValueError, match="^`stack_above` must be a whole number, 1 or"):
         hg.init(jax.random.key(0), SIZES, stack_above=above)
-    wide = stack_layers(network(SIZES), above=np.int64(2))
+    two: Any = np.int64(2)
+    wide = stack_layers(network(SIZES), above=two)
     assert shapes(wide) == [(4, 5), (4, 5, 5), (5, 5), (5, 3)]
 
 
