@@ -55,7 +55,7 @@ def make_job(settings: Settings, data: Dataset) -> Job:
     x = data.train.x
     sample = jax.ShapeDtypeStruct(x.shape[1:], x.dtype)
     state = jax.eval_shape(begin, jax.random.key(0))
-    check_stacks(settings, state.params)
+    check_stacks(settings, lambda: state.params)
     return Job(step, state, sample)
 
 

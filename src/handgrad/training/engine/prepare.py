@@ -67,7 +67,8 @@ def prepare(settings: Settings, data: Dataset) -> Run:
         return first_state(step, first_params(settings, data, key))
 
     key = jax.random.key(settings.seed)
-    check_stacks(settings, jax.eval_shape(partial(first_params, settings, data), key))
+    first = partial(first_params, settings, data)
+    check_stacks(settings, partial(jax.eval_shape, first, key))
     layout = _layout(settings.scale, partial(jax.eval_shape, begin, key), batch_size)
     if data.streamed or many():
         train = _blocks(data, key, settings.seed, batch_size, layout)

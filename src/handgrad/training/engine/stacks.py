@@ -5,6 +5,7 @@ difference; where it looks at an array as a whole (its norm, its rows and column
 noise that it draws for it) the layers would be trained in another way.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
@@ -29,7 +30,7 @@ _DRAWS = frozenset(("noisy_sgd", "sophia"))
 """Optimisers that draw noise for every array, small beside their steps at first."""
 
 
-def check_stacks(settings: Settings, params: handgrad.Params) -> None:
+def check_stacks(settings: Settings, params: Callable[[], handgrad.Params]) -> None:
     """Refuse an optimiser that would make another network of the stacks.
 
     It is one that draws noise, or has a state that is not that of the layers put
@@ -37,19 +38,19 @@ def check_stacks(settings: Settings, params: handgrad.Params) -> None:
 
     Args:
       settings: of the run.
-      params: the first parameters, or their shapes.
+      params: gives the first parameters, or their shapes.
 
     Raises:
       TrainingError: for such an optimiser, where there is a stack.
     """
-    if not any(map(is_stack, params)):
+    if not settings.model.stack_above or not any(map(is_stack, params())):
         return
     optimizer = replace(
         settings.optimizer, learning_rate=_RATE, schedule=Schedule(), accumulate=1
     )
     if (
         settings.optimizer.name in _DRAWS
-        or not _keeps_as_much(replace(settings, optimizer=optimizer), params)
+        or not _keeps_as_much(replace(settings, optimizer=optimizer), params())
         or not _ends_alike(replace(settings, optimizer=optimizer))
     ):
         raise TrainingError(
