@@ -420,6 +420,19 @@ def test_activations_and_masks_fit_a_stack() -> None:
         hg.loss(alone, data.x, data.labels, chunk=2)
 
 
+def test_activations_of_two_stacks_are_those_of_their_layers() -> None:
+    sizes, names = (4, *[5] * 9, 3), ["tanh"] * 4 + ["gelu"] * 4 + ["relu"]
+    params, data = network(sizes), batch(sizes, SAMPLES)
+    stacked = stack_layers(params, activation=names, above=1)
+    assert [len(shape) for shape in shapes(stacked)] == [2, 3, 2, 3, 2, 2]
+    run = functools.partial(hg.value_and_grad, activation=names, weights=data.weights)
+    (came, grads), expected = (run(p, data.x, data.labels) for p in (stacked, params))
+    assert_close((came, unstack_layers(grads)), expected, GRADIENT)
+    trace = hg.forward(stacked, data.x, activation=names)
+    used = ("tanh", "tanh", "gelu", "gelu", "relu")
+    assert trace.hidden == tuple(hg.ACTIVATIONS[name] for name in used)
+
+
 def test_a_trace_of_another_stack_is_refused() -> None:
     data, layers = batch(SIZES, SAMPLES), network(SIZES)
     stacked = stack_layers(layers, above=1)
