@@ -83,7 +83,10 @@ def test_stacks_are_drawn_as_their_layers(activation: Any, dtype: str) -> None:
     layers = hg.init(jax.random.key(3), SIZES, **given)
     stacked = hg.init(jax.random.key(3), SIZES, **given, stack_above=1)
     assert stacked[1].weight.shape[1:] == (5, 5)
-    assert_equal(stacked, stack_layers(layers, activation=activation, above=1))
+    # Every operation of a draw rounds to bfloat16, but for some within a compiled loop.
+    rounding = 0.0 if dtype == "float64" else 4 * float(jnp.finfo(dtype).eps)
+    expected = stack_layers(layers, activation=activation, above=1)
+    assert_close(stacked, expected, rounding)
 
 
 @pytest.mark.parametrize("impl", ["rbg", "unsafe_rbg"])

@@ -37,7 +37,8 @@ def init(
       activation: a name, an `Activation`, or one of them per hidden layer.
       dtype: a floating dtype.
       stack_above: what `stack_layers` takes for ``above``, so that a stack is drawn as
-        one; the numbers are the same. None: no stacks.
+        one; the numbers are the same, in half precision to a few roundings. None: no
+        stacks.
 
     Returns:
       L layers, or fewer where some are stacks.
