@@ -212,7 +212,7 @@ def bounds_of(rows: list[Row]) -> list[Row]:
     step, tenth = "step over autodiff", "10th percentiles"
     mean = geometric_mean(over)
     return [
-        bound(f"{step}, {tenth}, geometric mean", mean, max(1.0, alone), why),
+        bound(f"{step}, {tenth}, geometric mean", mean, 1.0, why),
         bound(f"{step}, {tenth}, worst row", max(over), 1.03),
         bound("step over its products alone, worst row", max(floor), 1.15, there),
         bound("temporary memory over autodiff's, worst row", max(spare), 1.0),

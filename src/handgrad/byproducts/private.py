@@ -19,7 +19,7 @@ from jax.typing import ArrayLike
 
 from handgrad.byproducts.pairs import wide_pairs
 from handgrad.byproducts.per_sample import clipped_gradient
-from handgrad.network.numbers import check_number, is_traced
+from handgrad.network.numbers import check_number, is_zero
 from handgrad.network.placement import placement
 from handgrad.network.types import Deltas, Params, Trace, accumulation_dtype
 
@@ -154,7 +154,7 @@ def private_gradient(
         divide_by=1,
     )
     # Without noise C may be infinite, and 0 times infinity is not 0.
-    most = {} if _is_zero(noise_multiplier) else {"at_most": _most(wide)}
+    most = {} if is_zero(noise_multiplier) else {"at_most": _most(wide)}
     bound = check_number("clip_norm", clip_norm, wide, at_least=0, **most)
     scale = jnp.where(sigma == 0, 0, sigma * bound)
     leaves, structure = jax.tree.flatten(total)
@@ -176,11 +176,6 @@ def _normal(key: jax.Array, like: jax.Array) -> jax.Array:
     """N(0, I), laid out on a mesh as ``like`` is."""
     sharding = placement(like).sharding
     return jax.random.normal(key, like.shape, like.dtype, out_sharding=sharding)
-
-
-def _is_zero(value: ArrayLike) -> bool:
-    """Whether a number is known to be 0."""
-    return not is_traced(value) and bool(value == 0)
 
 
 def _most(dtype: jnp.dtype) -> float:

@@ -45,7 +45,10 @@ class Activation:
     def finite(self) -> bool:
         """Whether h and h' are known to be finite for every finite d: then what is
         finite in padding stays so. selu, which grows, may overflow."""
-        return (self.function, self.derivative) in _FINITE
+        return any(
+            self.function is function and self.derivative is derivative
+            for function, derivative in _FINITE
+        )
 
 
 def activate(activation: Activation, pre_activation: jax.Array) -> jax.Array:
@@ -217,9 +220,9 @@ ACTIVATIONS: dict[str, Activation] = {
     "gelu_tanh": Activation(_gelu_tanh, _gelu_tanh_derivative, "he", second.gelu_tanh),
 }
 
-_FINITE = {
+_FINITE = [
     (h.function, h.derivative) for name, h in ACTIVATIONS.items() if name != "selu"
-}
+]
 
 ActivationLike = str | Activation
 

@@ -1,7 +1,7 @@
 """The way down: B6 and B7 from any delta_L, layer by layer, and what is kept of each.
 
-carried          keeps delta_k: what `mlp.deltas` returns
-gradients_below  keeps the gradient of the layer, B4 and B5, and forgets delta_k
+`carried` keeps delta_k, which is what `mlp.deltas` returns; `gradients_below` keeps the
+gradient of the layer, B4 and B5, and forgets delta_k.
 """
 
 import functools

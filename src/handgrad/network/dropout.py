@@ -18,7 +18,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from handgrad.network.checks import check_params
-from handgrad.network.numbers import check_number, is_traced
+from handgrad.network.numbers import check_number, is_traced, is_zero
 from handgrad.network.types import Masks, Params, depth, is_stack, layers_in
 
 
@@ -75,7 +75,7 @@ def dropout_masks(
         shape, dtype = (samples, layer.weight.shape[-2]), layer.weight.dtype
         mask = functools.partial(_mask, shape=shape, dtype=dtype)
         keep = [_keep(*rate) for rate in named[own]]
-        if all(_is_zero(rate) for _, rate in named[own]):
+        if all(is_zero(rate) for _, rate in named[own]):
             masks.append(None)
         elif is_stack(layer):
             each = keys[own], jnp.stack(keep)  # not vmap: see `init`
@@ -87,11 +87,6 @@ def dropout_masks(
 
 def _keep(name: str, rate: ArrayLike) -> jax.Array:
     return 1 - check_number(name, rate, jnp.float32, at_least=0, below=1)
-
-
-def _is_zero(rate: ArrayLike) -> bool:
-    """Whether it is known to be 0."""
-    return not is_traced(rate) and bool(rate == 0)  # mutants: it is 0 or more
 
 
 def _mask(

@@ -99,7 +99,7 @@ def layer_forward(
 
         output, (inputs, d) = through_stack(one, a, (layer, mask))
         return inputs, d, output
-    if mask is not None:  # which may be 2, and a the largest number there is
+    if mask is not None and weights is not None:  # twice a may be more than a dtype has
         a = silence(a, weights, drop(a, mask))
     d = silence(affine_forward(drop(a, mask), *layer), weights)  # D1, F1
     return a, d, d if h is None else finite_activation(h, d, weights)  # F2

@@ -26,10 +26,7 @@ from handgrad.network.checks import (
     check_trace,
     check_weights,
 )
-from handgrad.network.layers import (
-    layer_forward,
-    the_gradient,
-)
+from handgrad.network.layers import layer_forward, the_gradient
 from handgrad.network.mean import silence
 from handgrad.network.placement import placement
 from handgrad.network.samples import (

@@ -77,6 +77,11 @@ def check_chunk(chunk: int | str, samples: int, classes: int) -> int:
     return min(int(chunk), classes)
 
 
+def is_zero(value: ArrayLike) -> bool:
+    """Whether a number is known to be 0."""
+    return not is_traced(value) and bool(value == 0)
+
+
 def is_traced(value: ArrayLike) -> bool:
     """Whether the value is not known while the function is traced."""
     return isinstance(value, Tracer)

@@ -6,6 +6,7 @@ network compiles in the same time however deep it is; numbers are the same to ro
 Everything takes stacks where it takes layers, and gives the gradient in stacks too. A
 `Transport` but the exact one must know which layer it is at, and is asked layer by
 layer, so that its program grows with the depth.
+
 Layers that are kept apart are never stacked on the way: to put arrays together and to
 take their gradients apart again costs more time, in the compiler and in every step,
 than the loop saves.

@@ -40,13 +40,13 @@ def check_stacks(settings: Settings, params: Callable[[], handgrad.Params]) -> N
     Raises:
       TrainingError: for such an optimiser, where there is a stack.
     """
-    if not settings.model.stack_above or not any(map(is_stack, params())):
+    if not settings.model.stack_above or not any(map(is_stack, shapes := params())):
         return
     optimizer = replace(
         settings.optimizer, learning_rate=_RATE, schedule=Schedule(), accumulate=1
     )
     trial = replace(settings, optimizer=optimizer)
-    if not (_keeps_as_much(trial, params()) and _ends_alike(trial)):
+    if not (_keeps_as_much(trial, shapes) and _ends_alike(trial)):
         raise TrainingError(
             f"`model.stack_above` must be 0 with {settings.optimizer.name}, which does "
             f"not train a stack as it trains its layers, got "
