@@ -22,8 +22,8 @@ from handgrad.scale.step import (
     stand_in,
     with_autodiff,
 )
-from handgrad.training.engine.prepare import first_params, first_state
-from handgrad.training.engine.step import State, take_step
+from handgrad.training.engine.prepare import first_params
+from handgrad.training.engine.step import State, first_state, take_step
 from handgrad.training.records.classifier import layer_sizes
 from handgrad.training.settings import Settings
 

@@ -52,38 +52,23 @@ def health(trace: Trace, deltas: Deltas, *, saturation: ArrayLike = 0.01) -> Hea
     counts = _counts(trace, deltas)
     threshold = check_number("saturation", saturation, dtype, at_least=0)
 
-    def non_finite(values: jax.Array) -> jax.Array:
-        found = per_sample(counts, values) & ~jnp.isfinite(values)
-        return jnp.sum(found, axis=(-2, -1), dtype=jnp.int32)
-
-    def mean(values: jax.Array) -> jax.Array:
-        of_samples = jnp.where(per_sample(counts, values), values.astype(dtype), 0)
-        samples = jnp.sum(counts, dtype=dtype)
-        total = jnp.sum(of_samples, axis=(-2, -1))
-        return divide(total, samples * values.shape[-1])
-
-    def unused(slope: jax.Array) -> jax.Array:
-        none = jnp.all(~per_sample(counts, slope) | (slope == 0), axis=-2)
-        return jnp.mean(none, axis=-1, dtype=dtype)
-
     unscaled = [unscale(delta, deltas) for _, delta in wide]
-    backward = _vector([non_finite(delta) for _, delta in wide])
-    inputs = _vector([non_finite(a) for a in trace.activations])
+    backward = _vector([_non_finite(delta, counts) for _, delta in wide])
+    inputs = _vector([_non_finite(a, counts) for a in trace.activations])
     outputs = jnp.append(inputs[1:], 0)
-    forward = _vector([non_finite(d) for d in trace.pre_activations]) + outputs
+    forward = _vector([_non_finite(d, counts) for d in trace.pre_activations]) + outputs
     stage, layer = _first(inputs[0], forward, backward)
-    slopes = [
-        jnp.abs(layer.h.derivative(layer.d, layer.a)) for layer in trace.hidden_layers
-    ]
+    slopes = [jnp.abs(one.h.derivative(one.d, one.a)) for one in trace.hidden_layers]
+    small = [(s < threshold.astype(s.dtype)).astype(dtype) for s in slopes]
     return Health(
         stage=stage,
         layer=layer,
         non_finite_forward=forward,
         non_finite_backward=backward,
-        dead=_vector([unused(slope) for slope in slopes]),
-        saturated=_vector([mean(s < threshold.astype(s.dtype)) for s in slopes]),
-        activation_rms=_vector([jnp.sqrt(mean(a * a)) for a, _ in wide]),
-        delta_rms=_vector([jnp.sqrt(mean(d * d)) for d in unscaled]),
+        dead=_vector([_unused(slope, counts, dtype) for slope in slopes]),
+        saturated=_vector([_mean(holds, counts) for holds in small]),
+        activation_rms=_vector([jnp.sqrt(_mean(a * a, counts)) for a, _ in wide]),
+        delta_rms=_vector([jnp.sqrt(_mean(d * d, counts)) for d in unscaled]),
     )
 
 
@@ -106,6 +91,24 @@ def _counts(trace: Trace, deltas: Deltas) -> jax.Array:
     if deltas.weights is None:
         return jnp.ones(trace.logits.shape[0], bool)
     return deltas.weights.astype(bool)
+
+
+def _non_finite(values: jax.Array, counts: jax.Array) -> jax.Array:
+    """How many entries of the samples that count are NaN or infinite, of each layer."""
+    found = per_sample(counts, values) & ~jnp.isfinite(values)
+    return jnp.sum(found, axis=(-2, -1), dtype=jnp.int32)
+
+
+def _mean(values: jax.Array, counts: jax.Array) -> jax.Array:
+    """The mean over the samples that count, and all units, of each layer."""
+    total = jnp.sum(jnp.where(per_sample(counts, values), values, 0), axis=(-2, -1))
+    return divide(total, jnp.sum(counts, dtype=values.dtype) * values.shape[-1])
+
+
+def _unused(slopes: jax.Array, counts: jax.Array, dtype: jnp.dtype) -> jax.Array:
+    """The share of units whose h' is 0 for all samples that count, of each layer."""
+    unused = jnp.all(~per_sample(counts, slopes) | (slopes == 0), axis=-2)
+    return jnp.mean(unused, axis=-1, dtype=dtype)
 
 
 def _vector(of_layers: list[jax.Array]) -> jax.Array:

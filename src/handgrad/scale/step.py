@@ -26,9 +26,9 @@ from handgrad.scale.placement import (
 )
 from handgrad.training.data import Dataset, Part, Scaling
 from handgrad.training.engine.objective import Objective, cast
-from handgrad.training.engine.prepare import first_params, first_state, make_step
+from handgrad.training.engine.prepare import first_params, make_step
 from handgrad.training.engine.stacks import check_stacks
-from handgrad.training.engine.step import State, Step, take_step
+from handgrad.training.engine.step import State, Step, first_state, take_step
 from handgrad.training.settings import Settings
 
 

@@ -5,11 +5,9 @@ from functools import partial
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 import handgrad
-from handgrad.network.types import accumulation_dtype
 from handgrad.scale.processes import many
 from handgrad.training.data import Dataset, Part
 from handgrad.training.engine.blocks import (
@@ -20,12 +18,11 @@ from handgrad.training.engine.blocks import (
 )
 from handgrad.training.engine.evaluate import Samples
 from handgrad.training.engine.layout import Layout, make_layout, put
-from handgrad.training.engine.numbers import off
 from handgrad.training.engine.objective import make_objective
 from handgrad.training.engine.optimizer import make_optimizer
 from handgrad.training.engine.order import Draw, steps_of
 from handgrad.training.engine.stacks import check_stacks
-from handgrad.training.engine.step import State, Step, Sums
+from handgrad.training.engine.step import State, Step, first_state
 from handgrad.training.settings import Scale, Settings
 
 SEEN = 10_000
@@ -113,16 +110,6 @@ def first_params(settings: Settings, data: Dataset, key: jax.Array) -> handgrad.
     model = settings.model
     above = model.stack_above or None
     return handgrad.init(key, sizes, activation=model.activation, stack_above=above)
-
-
-def first_state(step: Step, params: handgrad.Params) -> State:
-    """The state before the first step, of leaves that are of no weak type, as the chunk
-    returns them."""
-    zero = jnp.zeros((), accumulation_dtype(params[0].weight.dtype))
-    average = None if off(step.decay) else params
-    opt_state = step.optimizer.init(params)
-    state = State(params, opt_state, average, jnp.int32(0), Sums(zero, zero))
-    return jax.tree.map(lambda leaf: jnp.asarray(leaf, leaf.dtype), state)
 
 
 def _blocks(

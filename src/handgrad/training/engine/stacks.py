@@ -18,7 +18,7 @@ from handgrad.network.types import is_stack
 from handgrad.training.data import Scaling
 from handgrad.training.engine.objective import Objective
 from handgrad.training.engine.optimizer import make_optimizer
-from handgrad.training.engine.step import State, Step, Sums, take_step
+from handgrad.training.engine.step import State, Step, first_state, take_step
 from handgrad.training.errors import TrainingError
 from handgrad.training.settings import Schedule, Settings
 
@@ -94,10 +94,7 @@ def _trained(step: Step, params: handgrad.Params) -> list[np.ndarray]:
         taken = partial(take_step, step, key=key, x=x, y=y, weights=weights)
         return jax.lax.fori_loop(0, _STEPS, lambda _, state: taken(state), state).params
 
-    sums = Sums(jnp.float32(0), jnp.float32(0))
-    state = State(params, step.optimizer.init(params), None, jnp.int32(0), sums)
-    state = jax.tree.map(lambda leaf: jnp.asarray(leaf, leaf.dtype), state)
-    return _flat(steps(state))
+    return _flat(steps(first_state(step, params)))
 
 
 def _flat(params: handgrad.Params) -> list[np.ndarray]:

@@ -8,8 +8,10 @@ import jax.numpy as jnp
 import optax
 
 import handgrad
+from handgrad.network.types import accumulation_dtype
 from handgrad.training.data import Scaling, scale
 from handgrad.training.engine.layout import Layout, spread
+from handgrad.training.engine.numbers import off
 from handgrad.training.engine.objective import (
     Objective,
     drops,
@@ -73,6 +75,16 @@ class Step(NamedTuple):
     decay: Any  # of the moving average; 0 for none
     gradient: Gradient = value_and_gradient
     layout: Layout | None = None  # on a mesh
+
+
+def first_state(step: Step, params: handgrad.Params) -> State:
+    """The state before the first step, of leaves that are of no weak type, as the chunk
+    returns them."""
+    zero = jnp.zeros((), accumulation_dtype(params[0].weight.dtype))
+    average = None if off(step.decay) else params
+    opt_state = step.optimizer.init(params)
+    state = State(params, opt_state, average, jnp.int32(0), Sums(zero, zero))
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf, leaf.dtype), state)
 
 
 Chunk = Callable[[State, jax.Array, Epoch | Block, Any], State]

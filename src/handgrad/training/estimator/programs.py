@@ -15,9 +15,9 @@ from handgrad.training.engine.objective import make_objective
 from handgrad.training.engine.optimizer import make_optimizer
 from handgrad.training.engine.order import Draw, shuffled, steps_of
 from handgrad.training.engine.penalty import penalty, with_penalty
-from handgrad.training.engine.prepare import Run, first_state
+from handgrad.training.engine.prepare import Run
 from handgrad.training.engine.programs import QUICKLY, Programs, scores
-from handgrad.training.engine.step import Epoch, State, Step, make_chunk
+from handgrad.training.engine.step import Epoch, State, Step, first_state, make_chunk
 from handgrad.training.estimator.network import Network, Numbers, settings_of
 
 KEPT = 64

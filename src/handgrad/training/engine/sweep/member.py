@@ -16,9 +16,16 @@ from handgrad.training.engine.best import Best
 from handgrad.training.engine.evaluate import Samples, Score, evaluate
 from handgrad.training.engine.layout import Layout
 from handgrad.training.engine.order import shuffled, steps_of
-from handgrad.training.engine.prepare import first_params, first_state, make_step
+from handgrad.training.engine.prepare import first_params, make_step
 from handgrad.training.engine.programs import scores
-from handgrad.training.engine.step import Epoch, State, Step, Sums, make_chunk
+from handgrad.training.engine.step import (
+    Epoch,
+    State,
+    Step,
+    Sums,
+    first_state,
+    make_chunk,
+)
 from handgrad.training.settings import Settings, with_array
 
 
