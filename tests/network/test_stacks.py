@@ -184,6 +184,24 @@ def test_all_gradients_of_a_stack_are_those_of_its_layers(
         assert_close(grads, expected, GRADIENT)
 
 
+@pytest.mark.parametrize("activation", ["relu", "gelu"])
+def test_the_rule_differentiates_all_that_goes_into_a_stack(activation: str) -> None:
+    """x, distributions, weights and masks, the latter of every layer in the stack."""
+    stacked = stack_layers(network(SIZES), above=1)
+    data = batch(SIZES, SAMPLES)
+    given = arguments(True, True, stacked)
+
+    def slopes(loss: Callable[..., jax.Array]) -> Any:
+        def of(x: Any, targets: Any, weights: Any, masks: Any) -> jax.Array:
+            options = {"weights": weights, "masks": masks, "activation": activation}
+            return loss(stacked, x, targets, **options)
+
+        everything = data.x, data.distribution, given["weights"], given["masks"]
+        return compiled(jax.grad(of, argnums=(0, 1, 2, 3)))(*everything)
+
+    assert_close(slopes(hg.loss_by_hand), slopes(hg.loss), GRADIENT)
+
+
 @pytest.mark.parametrize("chunk", [None, 1, 2, "auto"])
 def test_chunks_of_classes_above_a_stack(chunk: Any) -> None:
     params, data = network(SIZES), batch(SIZES, SAMPLES)
